@@ -1,0 +1,87 @@
+#ifndef JSON_SCAN_H
+#define JSON_SCAN_H
+
+/*
+ * JSON without a tree, for the flow: a pull reader over one complete value in memory, and a framer
+ * that finds where a value ends in a stream that may be cut anywhere. Numbers stay text. Strict
+ * RFC 8259; nesting deeper than JSON_MAX_DEPTH is an error; every error names the byte offset.
+ */
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/span.h"
+
+#define JSON_MAX_DEPTH 512
+
+enum json_kind {
+    JSON_NULL,
+    JSON_FALSE,
+    JSON_TRUE,
+    JSON_NUMBER,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+};
+const char *json_kind_name(enum json_kind kind); /* "null", "boolean", "number", ... */
+
+/* ---- pull reader. A plain value; borrows the text. */
+
+struct json_reader {
+    const char *start, *at, *end;
+};
+
+/* raw is the value's text as written (for a string: with its quotes). */
+struct json_item {
+    enum json_kind kind;
+    struct span raw;
+};
+
+void json_reader_init(struct json_reader *reader, struct span text);
+
+/* Reads one value whole (validates and steps over what is nested). */
+struct error *json_next(struct json_reader *reader, struct json_item *ret) MUST_CHECK;
+/* Only white space may be left. */
+struct error *json_end(struct json_reader *reader) MUST_CHECK;
+
+/* Walks an object or array that json_next returned (init a reader over item.raw first):
+ *      json_enter(&r, JSON_OBJECT); while (json_member(&r, &name, &value) gives ret_have) ...
+ * name is raw without quotes; when it holds a backslash use json_name_is / json_unescape. */
+struct error *json_enter(struct json_reader *reader, enum json_kind kind) MUST_CHECK;
+struct error *json_member(struct json_reader *reader,
+                          struct span *ret_name,
+                          struct json_item *ret,
+                          bool *ret_have) MUST_CHECK;
+struct error *
+json_element(struct json_reader *reader, struct json_item *ret, bool *ret_have) MUST_CHECK;
+
+bool json_name_is(struct span raw_name, const char *name); /* escapes considered */
+
+/* Decoded text of a string item: points into the input when nothing is escaped, else into scratch
+ * (appended, so earlier results in the same scratch stay valid only while it does not grow: the
+ * caller reserves). A lone surrogate escape becomes U+FFFD. */
+struct error *
+json_string(const struct json_item *item, struct buf *scratch, struct span *ret) MUST_CHECK;
+/* The same for the inside of a string without its quotes. */
+struct error *json_unescape(struct span inside, struct buf *scratch, struct span *ret) MUST_CHECK;
+
+bool json_to_int64(const struct json_item *item,
+                   int64_t *ret); /* exact integers only, "1.0" is none */
+bool json_to_uint64(const struct json_item *item, uint64_t *ret);
+bool json_to_double(const struct json_item *item,
+                    double *ret); /* for schema bounds, never for data */
+
+/* ---- framer */
+
+/* Where we are inside a value; zeroed to start. */
+struct json_framer {
+    unsigned depth;
+    bool in_string, after_backslash, in_scalar, started;
+};
+
+/* Looks at bytes that follow what it saw before. Returns true when a value ends, with the number of
+ * bytes up to its end (white space in front included); false when all len bytes are part of it so
+ * far. Does not validate; json_next on the framed bytes does. A top-level scalar ends at the
+ * following white space or structural byte. */
+bool json_frame(struct json_framer *framer, const char *ptr, size_t len, size_t *ret_used);
+
+#endif
