@@ -1,0 +1,106 @@
+#ifndef PG_CONN_H
+#define PG_CONN_H
+
+/*
+ * One connection to the warehouse, kept open, never blocking. Statements are given as batches: a
+ * list that is sent in flights (libpq's pipeline mode), each ended by a Sync where the list says so
+ * or at its end. Results come back in order. One batch at a time.
+ *
+ *      BEGIN; LOCK t  |sync|  SELECT ... |sync|  CREATE TEMP ..., COPY ..., SELECT count |sync|
+ * COMMIT |sync|
+ *
+ * Why not always one flight: LOCK is sent alone and waited for, since a lock sent in a batch was
+ * seen not to take effect on Redshift; a statement that refuses a transaction block has its own
+ * Sync; and what follows a decision (a count that must agree) waits for it.
+ */
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/figures.h"
+#include "base/secret.h"
+#include "base/span.h"
+#include "runtime/op.h"
+
+struct pgc_conn;
+
+enum pgc_tls { PGC_TLS_REQUIRE, PGC_TLS_VERIFY_CA, PGC_TLS_VERIFY_FULL, PGC_TLS_PREFER };
+
+/* All strings are copied. */
+struct pgc_options {
+    const char *host;
+    const char *port;
+    const char *user;
+    const struct secret *password;
+    const char *database; /* "": left to the server */
+    enum pgc_tls tls;
+    const char *root_certificate; /* NULL: none, "system": the system's roots */
+    const char *application_name;
+    uint64_t connect_timeout_ms;
+    struct figures *figures; /* statements, round_trips; or NULL */
+};
+
+/* Does nothing yet. */
+struct pgc_conn *pgc_conn_new(struct loop *loop, const struct pgc_options *options);
+/* Resolves (on the thread pool), connects, authenticates. Errors: ERROR_SQL with the SQLSTATE
+ * (28000, 3D000: CONFIG), ERROR_TIMEOUT or ERROR_SYSTEM (RETRY). Texts name host, port, user and
+ * database, never the password. A message that begins "authentication method 13" explains what it
+ * means. */
+void pgc_connect(struct pgc_conn *conn, op_done_fn *done, void *ctx);
+bool pgc_is_connected(const struct pgc_conn *conn); /* and not known to be broken */
+/* Drops the connection at once, whatever runs (its batch ends with an error first); closed(ctx)
+ * follows when nothing of it is left in the loop, and the connection is freed by then. */
+typedef void pgc_closed_fn(void *ctx);
+void pgc_close(struct pgc_conn *conn, pgc_closed_fn *closed, void *ctx);
+
+/* ---- batches */
+
+struct pgc_statement {
+    const char *label;         /* "merging into public.orders": error texts and traces */
+    const char *sql;           /* never logged whole: it may hold credentials */
+    const char *const *params; /* text form, NULL is SQL NULL */
+    unsigned param_count;
+    bool sync;      /* end the flight here and wait for its results before sending more */
+    bool is_simple; /* by the simple protocol, in a flight of its own: several statements in one
+                       text, or a statement that must not be parsed ahead */
+    const char *ignore_sqlstate; /* an error with this SQLSTATE is success; needs sync; or NULL */
+    const char *ignore_message_part; /* and, if set, a message that contains this */
+};
+
+/* One row. values[i] has ptr NULL for SQL NULL; lent for the call. */
+struct pgc_row {
+    unsigned count;
+    const struct span *values;
+};
+
+struct pgc_batch {
+    const struct pgc_statement *statements; /* lent until done */
+    unsigned count;
+    /* Rows of statement `index`, one at a time as they arrive. An error returned here ends the
+     * batch with it (the transaction is then left to the owner's ROLLBACK). May be NULL. */
+    struct error *(*on_row)(void *ctx, unsigned index, const struct pgc_row *row);
+    /* A statement succeeded; tag_rows is the count in its command tag, -1 when it has none. An
+     * error returned here ends the batch before anything of the next flight is sent. May be NULL.
+     */
+    struct error *(*on_result)(void *ctx, unsigned index, int64_t tag_rows);
+    void *ctx; /* of the two above */
+};
+
+/* done(ctx, err): the first error, wrapped with the statement's label: ERROR_SQL with the SQLSTATE,
+ * class by what Redshift means by it (1023/XX000, 40P01, conflict with concurrent transaction:
+ * RETRY; 28xxx, 42501, 53100: CONFIG; others ABORT), or ERROR_SYSTEM RETRY when the connection
+ * broke (then pgc_is_connected is false). The connection may be in a failed transaction: send
+ * ROLLBACK. Message and detail of the server are kept apart for the owner: see pgc_last_message. */
+void pgc_run(struct pgc_conn *conn, const struct pgc_batch *batch, op_done_fn *done, void *ctx);
+/* Asks the server to cancel what runs (PQcancel on the thread pool); the batch still ends by
+ * itself. */
+void pgc_cancel(struct pgc_conn *conn);
+
+/* Stops reading rows from the socket until resumed: stdout is backed up. */
+void pgc_pause(struct pgc_conn *conn);
+void pgc_resume(struct pgc_conn *conn);
+
+/* Of the last failed statement: the primary message alone, "" if none; index of the statement. */
+const char *pgc_last_message(const struct pgc_conn *conn);
+unsigned pgc_last_failed(const struct pgc_conn *conn);
+
+#endif

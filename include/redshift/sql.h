@@ -1,0 +1,111 @@
+#ifndef REDSHIFT_SQL_H
+#define REDSHIFT_SQL_H
+
+/*
+ * Every SQL text that the product sends, in one place; each function appends to a buf and each has
+ * a golden file. Pure. Values never stand in these texts except where a COPY needs its credentials;
+ * everything else is a parameter ($1, ...).
+ */
+
+#include "base/buf.h"
+#include "base/secret.h"
+#include "base/span.h"
+#include "redshift/type.h"
+
+struct rs_column {
+    struct span field;      /* Flow's name: the member name in staged rows */
+    struct span identifier; /* as written in SQL, quoted when needed */
+    struct rs_type type;
+    struct span comment; /* for COMMENT ON COLUMN */
+    bool is_key, is_document;
+    /* Actual byte length of an existing VARCHAR column, 0 when it is none. */
+    uint32_t char_max_length;
+    /* Optional and never null by its schema: stripped when a document is rebuilt from columns. */
+    bool must_strip_null;
+};
+
+struct rs_table {
+    struct span path[2]; /* schema and table, or table alone */
+    unsigned path_count;
+    struct span identifier; /* the path as written in SQL */
+    struct span comment;
+    const struct rs_column *columns; /* keys, values, document */
+    unsigned column_count, key_count;
+    bool has_document;
+    bool delta_updates;
+};
+
+/* ---- set-up (Apply). Layout is the original's, it is also the action description. */
+void rs_sql_create_schema(struct buf *out, struct span schema);
+/* "\nCREATE TABLE IF NOT EXISTS ...;\n\nCOMMENT ON ...;\n": one simple query */
+void rs_sql_create_table(struct buf *out, const struct rs_table *table);
+void rs_sql_add_column(struct buf *out,
+                       const struct rs_table *table,
+                       const struct rs_column *column);
+void rs_sql_drop_table(struct buf *out, const struct rs_table *table);
+void rs_sql_truncate(struct buf *out, const struct rs_table *table);
+
+/* ---- the metadata table flow_checkpoints_v1: schema is empty for the default one */
+void rs_metadata_table(struct arena *arena, struct span schema, struct rs_table *ret);
+void rs_sql_add_tokens_column(struct buf *out, const struct rs_table *metadata);
+/* $1 task: fence, key_begin, key_end, checkpoint, checkpoint_tokens (hex) of all its rows */
+void rs_sql_read_rows(struct buf *out, const struct rs_table *metadata);
+/* $1 fence + 1 is set by the caller: UPDATE fence of the row $2 task, $3 begin, $4 end */
+void rs_sql_update_fence(struct buf *out, const struct rs_table *metadata);
+/* $1 task, $2 begin, $3 end, $4 fence, $5 checkpoint (or NULL), $6 tokens (or NULL) */
+void rs_sql_insert_row(struct buf *out, const struct rs_table *metadata);
+/* $1 tokens, $2 task, $3 begin, $4 end, $5 fence: matches one row or this instance was replaced */
+void rs_sql_write_tokens(struct buf *out, const struct rs_table *metadata);
+/* The same and the checkpoint column: $1 tokens, $2 checkpoint, $3 task, $4 begin, $5 end, $6 fence
+ */
+void rs_sql_write_tokens_and_checkpoint(struct buf *out, const struct rs_table *metadata);
+void rs_sql_lock(struct buf *out, const struct rs_table *metadata);
+
+/* ---- transactions */
+/* Temp table names are stable, so that the server's compile cache hits: flow_temp_table_<n>,
+ * flow_temp_table_<n>_deleted. kind decides which columns: keys alone or all. */
+enum rs_temp { RS_TEMP_LOAD, RS_TEMP_DELETE, RS_TEMP_STORE };
+/* key_text_bytes: width for text keys (at least 256); text columns take the target's actual width.
+ */
+void rs_sql_create_temp(struct buf *out,
+                        const struct rs_table *table,
+                        unsigned binding,
+                        enum rs_temp kind,
+                        uint32_t key_text_bytes);
+void rs_sql_drop_temp(struct buf *out, unsigned binding, enum rs_temp kind);
+
+struct rs_copy {
+    struct span manifest_url; /* s3://bucket/key */
+    const char *access_key_id;
+    const struct secret *secret_access_key;
+    const struct secret *session_token; /* or NULL */
+    const char *region;
+    bool zstd;             /* else gzip */
+    bool case_sensitive;   /* JSON 'auto' instead of 'auto ignorecase' */
+    bool truncate_columns; /* never for keys: cut keys could become equal */
+};
+/* Into the temp table of this kind, or into the target itself. */
+void rs_sql_copy_temp(struct buf *out,
+                      const struct rs_table *table,
+                      unsigned binding,
+                      enum rs_temp kind,
+                      const struct rs_copy *copy);
+void rs_sql_copy_target(struct buf *out, const struct rs_table *table, const struct rs_copy *copy);
+void rs_sql_copy_count(struct buf *out); /* SELECT pg_last_copy_count() */
+void rs_sql_merge(struct buf *out, const struct rs_table *table, unsigned binding);
+void rs_sql_delete(struct buf *out, const struct rs_table *table, unsigned binding);
+/* $1 boundary time */
+void rs_sql_delete_before(struct buf *out,
+                          const struct rs_table *table,
+                          struct span published_at_identifier);
+void rs_sql_widen(struct buf *out, const struct rs_table *table, const struct rs_column *column);
+
+/* One SELECT <binding>, <document> per table with keys staged, joined with UNION ALL. */
+void rs_sql_load(struct buf *out, const struct rs_table *table, unsigned binding, bool first);
+
+/* ---- explaining a failed COPY */
+/* Rows of sys_load_error_detail whose file lies under one of the prefixes (s3://bucket/...),
+ * escaped. */
+void rs_sql_load_errors(struct buf *out, const struct span *url_prefixes, unsigned count);
+
+#endif
