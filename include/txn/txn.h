@@ -1,0 +1,109 @@
+#ifndef TXN_TXN_H
+#define TXN_TXN_H
+
+/*
+ * The engine: what a transaction is, and in which order it commits. It does not know the wire; it
+ * gets plain calls and answers through one small table of functions, so tests and benches drive it
+ * without a protocol.
+ *
+ * The pattern. The runtime's recovery log is authoritative. Store stages rows in S3; StartCommit
+ * answers with a merge patch of the connector state that names the staged files (entries), and the
+ * runtime commits it together with its checkpoint. Acknowledge applies what the state names in one
+ * SQL transaction: LOCK the metadata table first, then read the task's rows under the lock, then
+ * the data, then the tokens, then COMMIT. Two facts in those rows make this exactly once:
+ *
+ *   fence   the owner mark: raised under the lock by each Open of the shard whose range begins at
+ * zero. An apply of an instance that is not the newest owner finds another mark and stops. tokens
+ * {state key: {range: id}} of the entries applied last. An entry whose id is there was applied by a
+ * COMMIT whose reply was lost: it is skipped, never applied again.
+ *
+ * Calls come in the protocol's order (connector/session sees to it):
+ *      open -> { acknowledge, load*, flush, store*, start_commit }*  -> close
+ * load may come before `acknowledged` was answered; its keys are only staged until flush.
+ */
+
+#include "base/error.h"
+#include "base/figures.h"
+#include "base/secret.h"
+#include "base/value.h"
+#include "pg/conn.h"
+#include "redshift/sql.h"
+#include "runtime/credit.h"
+#include "stage/writer.h"
+
+struct txn;
+
+/* Answers; each comes from the loop, never from inside a call. Spans are lent for the call. */
+struct txn_callbacks {
+    void (*opened)(void *ctx);
+    void (*acknowledged)(void *ctx, struct span patch_json); /* empty: nothing changed */
+    void (*loaded)(void *ctx, unsigned binding, struct span doc_json);
+    void (*flushed)(void *ctx);
+    void (*started_commit)(void *ctx, struct span patch_json);
+    /* The engine is lost: nothing follows but the end of txn_close. Owns err. */
+    void (*failed)(void *ctx, struct error *err);
+    void *ctx;
+};
+
+struct txn_binding {
+    struct rs_table table; /* columns with their actual widths as read at Open */
+    struct span state_key;
+};
+
+/* Everything is copied or outlives the engine as said. */
+struct txn_options {
+    const char *task; /* materialization name */
+    uint32_t key_begin, key_end;
+    struct span state_json;             /* the opened connector state; empty: none */
+    const struct txn_binding *bindings; /* lent until txn_close is done */
+    unsigned binding_count;
+    struct span metadata_schema; /* of flow_checkpoints_v1; empty: the default one */
+    bool hard_delete;
+    bool case_sensitive;     /* enable_case_sensitive_identifier */
+    const char *bucket_path; /* cleaned; "" for none */
+
+    const struct pgc_options *pg; /* lent until done */
+    struct s3 *s3;                /* lent until done */
+    struct stage *stage;          /* lent until done */
+    const char *access_key_id;    /* for COPY; lent until done */
+    const struct secret *secret_access_key, *session_token;
+    struct figures *figures; /* lent until done */
+    uint64_t seed;           /* jitter */
+};
+
+struct txn *txn_new(struct loop *loop,
+                    const struct txn_options *options,
+                    const struct txn_callbacks *callbacks);
+
+/* Parses the state (strictly: what it does not know it refuses), connects, reads the task's rows,
+ * raises the owner mark; then `opened`. Objects that earlier processes of this range left behind
+ * and that the state does not name are deleted in the background. */
+void txn_open(struct txn *txn);
+
+/* patches_json: v2's array of every shard's StartedCommit patches; empty in v1 and at the first
+ * acknowledge of a session. Applies all pending entries, then `acknowledged`. */
+void txn_acknowledge(struct txn *txn, struct span patches_json);
+
+/* keys: table.key_count values. The error is the transaction's end. */
+struct error *txn_load(struct txn *txn, unsigned binding, const struct value *keys) MUST_CHECK;
+void txn_flush(struct txn *txn);
+struct error *txn_store(struct txn *txn,
+                        unsigned binding,
+                        const struct value *keys,
+                        const struct value *values,
+                        struct span doc_json,
+                        bool exists,
+                        bool is_delete) MUST_CHECK;
+void txn_start_commit(struct txn *txn);
+
+/* While stdout is backed up no further rows are read from the warehouse. */
+void txn_pause_loaded(struct txn *txn);
+void txn_resume_loaded(struct txn *txn);
+
+/* Winds down from any state: an apply that runs is finished when graceful, else abandoned (it rolls
+ * back or is settled by the next Open); files that no entry names are deleted. done comes once; the
+ * engine is freed by its owner in or after it. */
+void txn_close(struct txn *txn, bool graceful, op_done_fn *done, void *ctx);
+void txn_free(struct txn *txn);
+
+#endif
