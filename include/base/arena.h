@@ -25,7 +25,8 @@ char *arena_strdup(struct arena *arena, const char *text);
 char *arena_strndup(struct arena *arena, struct span text);    /* adds the terminator */
 struct span arena_span(struct arena *arena, struct span text); /* copy, also terminated */
 char *arena_printf(struct arena *arena, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-char *arena_vprintf(struct arena *arena, const char *fmt, va_list args);
+char *arena_vprintf(struct arena *arena, const char *fmt, va_list args)
+    __attribute__((format(printf, 2, 0)));
 
 size_t arena_used(const struct arena *arena);
 

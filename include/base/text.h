@@ -46,7 +46,8 @@ size_t text_int64(char out[TEXT_INT_MAX], int64_t value); /* not terminated; ret
 size_t text_uint64(char out[TEXT_INT_MAX], uint64_t value);
 #define TEXT_DOUBLE_MAX 32
 /* Shortest text that reads back as the same double, in the form of ECMAScript's Number toString
- * (plain unless |x| < 1e-6 or >= 1e21; then 1e+21, 1e-7). The value is finite. */
+ * (plain unless |x| < 1e-6 or >= 1e21; then 1e+21, 1e-7), but that a negative zero keeps its sign:
+ * "-0". The value is finite. */
 size_t text_double(char out[TEXT_DOUBLE_MAX], double value);
 #define TEXT_DOUBLE_PLAIN_MAX 400
 /* The same digits without an exponent, whatever the size. */
@@ -58,7 +59,8 @@ bool text_to_double(struct span text, double *ret); /* JSON number or decimal; f
 void text_uuid(char out[TEXT_UUID_LEN + 1], const unsigned char bytes[16]);
 /* "2026-01-02T03:04:05Z" from seconds since 1970. */
 void text_time(char out[32], int64_t unix_seconds);
-/* Seconds and nanoseconds from RFC 3339 with any offset; false when it is not. */
+/* Seconds and nanoseconds from RFC 3339 with any offset; false when it is not. A leap second counts
+ * as the second that follows; of a fraction nine digits are kept. */
 bool text_from_rfc3339(struct span text, int64_t *ret_seconds, int32_t *ret_nanos);
 
 /* Joins path segments with '/', dropping empty, "." and ".." segments and a leading slash. */
