@@ -213,6 +213,8 @@ def free_ports(folder, names):
 
 
 def check_tools():
+    if start_time(os.getpid()) is None:
+        raise Trouble("/proc is not mounted; the parts are known by what it says about processes")
     for path in (PG_BIN + "/postgres", "/usr/bin/memcached",
                  "/usr/bin/swift-proxy-server", "/usr/bin/swift-object-server"):
         if not os.path.exists(path):
