@@ -5,6 +5,8 @@
  * JSON without a tree, for the flow: a pull reader over one complete value in memory, and a framer
  * that finds where a value ends in a stream that may be cut anywhere. Numbers stay text. Strict
  * RFC 8259; nesting deeper than JSON_MAX_DEPTH is an error; every error names the byte offset.
+ * Strings are not checked for being UTF-8. Errors are ERROR_INPUT, ERROR_FATAL: the caller knows
+ * better what the text is and wraps them.
  */
 
 #include "base/buf.h"
@@ -33,6 +35,7 @@ struct json_reader {
 /* raw is the value's text as written (for a string: with its quotes). */
 struct json_item {
     enum json_kind kind;
+    bool is_compact; /* no white space outside of strings */
     struct span raw;
 };
 
@@ -53,6 +56,15 @@ struct error *json_member(struct json_reader *reader,
                           bool *ret_have) MUST_CHECK;
 struct error *
 json_element(struct json_reader *reader, struct json_item *ret, bool *ret_have) MUST_CHECK;
+
+/* The same, one step at a time and in one pass: these stop in front of the value, which is then
+ * read by json_next, or walked in place by json_enter. A container that was entered in place must
+ * be walked to its end. */
+struct error *
+json_member_name(struct json_reader *reader, struct span *ret_name, bool *ret_have) MUST_CHECK;
+struct error *json_element_start(struct json_reader *reader, bool *ret_have) MUST_CHECK;
+/* What the next value claims to be by its first byte; false when no value can start there. */
+bool json_peek(struct json_reader *reader, enum json_kind *ret);
 
 bool json_name_is(struct span raw_name, const char *name); /* escapes considered */
 
