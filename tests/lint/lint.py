@@ -178,9 +178,17 @@ def check_format(root):
         done = subprocess.run([tool, "--dry-run", "-Werror", "--style=file"] + paths, cwd=root,
                               text=True, capture_output=True)
         if done.returncode != 0:
+            # One line for each file: the tool itself mends the rest.
+            bad = {}
             for line in done.stderr.splitlines():
-                if ": error:" in line:
-                    yield os.path.relpath(line, root)
+                path, error, _ = line.partition(": error:")
+                if error:
+                    bad.setdefault(path.split(":")[0], []).append(path)
+            for path in sorted(bad):
+                yield ("%s: %d places are not as .clang-format has them; run %s -i on it"
+                       % (os.path.relpath(bad[path][0], root), len(bad[path]), os.path.basename(tool)))
+            if not bad:
+                yield done.stderr
 
 
 # Put together from pieces, so that this file passes its own check.
