@@ -80,4 +80,22 @@ void op_finish(struct op *op);
 /* Same, but success although a cancel was asked (it came too late). */
 void op_finish_won(struct op *op);
 
+/* ---- the answer of a child as a fact of its parent */
+
+/* Stands in the parent's struct, one per child that may be under way. reply_done is the child's done:
+ * it records the answer and marks the parent. */
+struct op_reply {
+    struct op *parent;
+    bool awaited; /* a child was started and has not answered */
+    bool came;    /* it has answered; err is its answer until taken */
+    struct error *err;
+};
+
+/* To be said just before the child is started; the reply must be idle. */
+void op_reply_expect(struct op_reply *reply, struct op *parent);
+/* Pass this and the reply as done and ctx. */
+void op_reply_done(void *reply, struct error *err);
+/* True once, when the answer came: moves it out into *ret_err and makes the reply idle. */
+bool op_reply_take(struct op_reply *reply, struct error **ret_err);
+
 #endif
