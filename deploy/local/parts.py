@@ -555,6 +555,15 @@ def variables(folder):
     return values
 
 
+def stop_outdated(folder, build):
+    """A gateway that was built anew since its start is stopped, so that up starts the new one."""
+    part = Part(folder, "redshift")
+    program = os.path.join(build, "redshift-sandbox")
+    if part.pid() is not None and os.path.exists(program):
+        if os.readlink("/proc/%d/exe" % part.pid()) != os.path.realpath(program):
+            part.stop()
+
+
 def running(folder):
     return [name for name in PARTS if Part(folder, name).pid() is not None]
 
@@ -563,6 +572,7 @@ def up(folder, build):
     check_tools()
     for name in ("log", "secret"):
         os.makedirs(os.path.join(folder, name), exist_ok=True, mode=0o700)
+    stop_outdated(folder, build)
     before = running(folder)
     wanted = [name for name in PARTS if name != "redshift"
               or os.path.exists(os.path.join(build, "redshift-sandbox"))]
