@@ -24,7 +24,7 @@ struct credit;
 struct op;
 
 struct credit *credit_new(size_t budget_bytes); /* low-water mark at three quarters */
-void credit_free(struct credit *credit);        /* CHECK: used is zero */
+void credit_free(struct credit *credit);        /* CHECK: used is zero. NULL is fine */
 
 void credit_take(struct credit *credit, size_t bytes);
 void credit_give(struct credit *credit, size_t bytes);
@@ -33,7 +33,8 @@ size_t credit_used(const struct credit *credit);
 size_t credit_peak(const struct credit *credit);
 size_t credit_budget(const struct credit *credit);
 
-/* Called when the ledger opens again; several are called in the order they were added. */
+/* Called each time the ledger opens again; several are called in the order they were added. Who was
+ * not reached, because an earlier one closed the ledger once more, comes first the next time. */
 typedef void credit_open_fn(void *ctx);
 struct credit_waiter {
     struct list_node node;
@@ -44,7 +45,8 @@ void credit_add_waiter(struct credit *credit, struct credit_waiter *waiter);
 void credit_remove_waiter(struct credit_waiter *waiter);
 
 /* Called when the ledger closes, and again for each further take while it is closed: close the
- * fullest open file early, say, so that its bytes can leave. */
+ * fullest open file early, say, so that its bytes can leave. Not called for what savers take while
+ * they are asked. */
 typedef void credit_close_fn(void *ctx);
 struct credit_saver {
     struct list_node node;

@@ -29,7 +29,8 @@ int64_t loop_unix_seconds(const struct loop *loop);
 typedef int64_t loop_clock_fn(void *ctx);
 void loop_set_clock(struct loop *loop, loop_clock_fn *clock, void *ctx);
 
-/* SIGTERM and SIGINT become one fact: fn is called once, from the loop. */
+/* SIGTERM and SIGINT become one fact: fn is called once, from the loop. A second signal does what
+ * it does by default. Keeps the loop alive. */
 typedef void loop_signal_fn(void *ctx, int signal_number);
 void loop_on_signal(struct loop *loop, loop_signal_fn *fn, void *ctx);
 void loop_ignore_signals(struct loop *loop); /* takes the handler out, so that the loop can end */

@@ -48,7 +48,8 @@ struct op {
     struct loop *loop;
     uint64_t id; /* unique in the process, for traces */
     unsigned state;
-    unsigned handle_count; /* open watches and timers: done waits for them */
+    unsigned handle_count; /* watches and timers that are not closed: done waits for them */
+    struct list handles;   /* those that are open; op_finish closes them */
     bool cancel_asked;
     bool finished;     /* op_finish was called: step comes no more */
     struct error *err; /* first error; later ones are its notes */
@@ -82,8 +83,8 @@ void op_finish_won(struct op *op);
 
 /* ---- the answer of a child as a fact of its parent */
 
-/* Stands in the parent's struct, one per child that may be under way. reply_done is the child's done:
- * it records the answer and marks the parent. */
+/* Stands in the parent's struct, one per child that may be under way. reply_done is the child's
+ * done: it records the answer and marks the parent. */
 struct op_reply {
     struct op *parent;
     bool awaited; /* a child was started and has not answered */

@@ -16,12 +16,14 @@
 #include "runtime/credit.h"
 #include "runtime/loop.h"
 
-/* Where the next bytes go; *ret_len > 0. Valid until the matching read call. */
+/* Where the next bytes go; *ret_len > 0. Valid until the matching read call, or until closed when
+ * none came. Asked again without a read call in between when the kernel had nothing after all. */
 typedef void stdio_alloc_fn(void *ctx, char **ret_ptr, size_t *ret_len);
 /* len > 0: bytes arrived; len == 0: end of input (once). Called from the loop. */
 typedef void stdio_read_fn(void *ctx, size_t len);
-typedef void stdio_error_fn(void *ctx, struct error *err); /* owns err; nothing follows */
-typedef void stdio_drain_fn(void *ctx);                    /* the queue fell below its mark */
+/* Owns err; nothing follows but closed. After stdio_close errors come with closed instead. */
+typedef void stdio_error_fn(void *ctx, struct error *err);
+typedef void stdio_drain_fn(void *ctx); /* the queue fell below its mark */
 
 struct stdio_callbacks {
     stdio_alloc_fn *alloc;
@@ -40,6 +42,7 @@ struct error *stdio_new(struct loop *loop,
                         struct credit *credit,
                         const struct stdio_callbacks *callbacks,
                         struct stdio **ret) MUST_CHECK;
+/* The callbacks come from the loop, never from inside one of these calls. */
 void stdio_start_reading(struct stdio *io);
 void stdio_pause(struct stdio *io); /* no read call after this until stdio_resume */
 void stdio_resume(struct stdio *io);

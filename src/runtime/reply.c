@@ -1,6 +1,6 @@
 /*
- * runtime/reply: a child's done as a fact of its parent. In: the child's one answer. Out: a mark on the
- * parent, whose step takes the answer when it gets there.
+ * runtime/reply: a child's done as a fact of its parent. In: the child's one answer. Out: a mark on
+ * the parent, whose step takes the answer when it gets there.
  */
 
 #include "runtime/op.h"
