@@ -7,6 +7,7 @@
  * everything else is a parameter ($1, ...).
  */
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/secret.h"
 #include "base/span.h"
@@ -44,6 +45,9 @@ void rs_sql_add_column(struct buf *out,
                        const struct rs_column *column);
 void rs_sql_drop_table(struct buf *out, const struct rs_table *table);
 void rs_sql_truncate(struct buf *out, const struct rs_table *table);
+/* The texts of COMMENT ON, not yet quoted. */
+void rs_add_table_comment(struct buf *out, struct span task, struct span collection);
+void rs_add_column_comment(struct buf *out, const struct rs_field *field);
 
 /* ---- the metadata table flow_checkpoints_v1: schema is empty for the default one */
 void rs_metadata_table(struct arena *arena, struct span schema, struct rs_table *ret);
@@ -62,16 +66,19 @@ void rs_sql_write_tokens_and_checkpoint(struct buf *out, const struct rs_table *
 void rs_sql_lock(struct buf *out, const struct rs_table *metadata);
 
 /* ---- transactions */
+/* A session setting, before BEGIN: over-long strings inside SUPER are cut by COPY, not refused. */
+void rs_sql_truncate_strings(struct buf *out);
 /* Temp table names are stable, so that the server's compile cache hits: flow_temp_table_<n>,
  * flow_temp_table_<n>_deleted. kind decides which columns: keys alone or all. */
 enum rs_temp { RS_TEMP_LOAD, RS_TEMP_DELETE, RS_TEMP_STORE };
-/* key_text_bytes: width for text keys (at least 256); text columns take the target's actual width.
- */
+/* key_text_bytes: the longest text key staged; keys are never narrower than that or than the
+ * target. Text columns take the target's actual width. */
 void rs_sql_create_temp(struct buf *out,
                         const struct rs_table *table,
                         unsigned binding,
                         enum rs_temp kind,
                         uint32_t key_text_bytes);
+/* In the transaction that created it. */
 void rs_sql_drop_temp(struct buf *out, unsigned binding, enum rs_temp kind);
 
 struct rs_copy {
@@ -84,7 +91,8 @@ struct rs_copy {
     bool case_sensitive;   /* JSON 'auto' instead of 'auto ignorecase' */
     bool truncate_columns; /* never for keys: cut keys could become equal */
 };
-/* Into the temp table of this kind, or into the target itself. */
+/* Into the temp table of this kind, or into the target itself. The text holds credentials: the
+ * caller wipes the buf (secret_wipe) when it was sent. */
 void rs_sql_copy_temp(struct buf *out,
                       const struct rs_table *table,
                       unsigned binding,
@@ -100,12 +108,14 @@ void rs_sql_delete_before(struct buf *out,
                           struct span published_at_identifier);
 void rs_sql_widen(struct buf *out, const struct rs_table *table, const struct rs_column *column);
 
-/* One SELECT <binding>, <document> per table with keys staged, joined with UNION ALL. */
+/* One SELECT <binding>, <document> per table with keys staged, joined with UNION ALL. CHECK:
+ * has_document. */
 void rs_sql_load(struct buf *out, const struct rs_table *table, unsigned binding, bool first);
 
 /* ---- explaining a failed COPY */
-/* Rows of sys_load_error_detail whose file lies under one of the prefixes (s3://bucket/...),
- * escaped. */
+/* The latest row of sys_load_error_detail whose file lies under one of the prefixes
+ * (s3://bucket/...; escaped here): error_code, file_name, line_number, column_name, column_type,
+ * column_length, error_message, number of such rows. After the ROLLBACK. */
 void rs_sql_load_errors(struct buf *out, const struct span *url_prefixes, unsigned count);
 
 #endif
