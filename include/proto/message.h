@@ -92,6 +92,11 @@ struct proto_binding { /* of a MaterializationSpec */
     bool delta_updates;
     uint32_t backfill;
     struct span state_key;
+    uint32_t collection_index; /* how collection was found; of no further use */
+};
+
+struct proto_label {
+    struct span name, value;
 };
 
 struct proto_materialization {
@@ -101,6 +106,10 @@ struct proto_materialization {
     unsigned binding_count;
     struct proto_binding *inactive_bindings;
     unsigned inactive_binding_count;
+    struct proto_collection *linked_collections; /* what collection of a binding may point into */
+    unsigned linked_collection_count;
+    struct proto_label *labels; /* of the shard template: feature flags */
+    unsigned label_count;
     bool is_runtime_v2; /* the shard template's label estuary.dev/flag/enable-runtime-v2 */
 };
 
@@ -127,6 +136,7 @@ struct proto_validate_binding {
     uint32_t backfill;
     struct span *group_by;
     unsigned group_by_count;
+    uint32_t collection_index; /* as in proto_binding */
 };
 
 struct proto_validate {
@@ -134,6 +144,8 @@ struct proto_validate {
     struct span config_json;
     struct proto_validate_binding *bindings;
     unsigned binding_count;
+    struct proto_collection *linked_collections; /* as in proto_materialization */
+    unsigned linked_collection_count;
     struct proto_materialization *last_materialization; /* NULL: none */
     struct span last_version;
 };
