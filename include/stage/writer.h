@@ -37,6 +37,7 @@ struct stage_options {
 };
 
 struct stage *stage_new(struct loop *loop, const struct stage_options *options);
+enum stage_compression stage_compression(const struct stage *stage);
 void stage_free(struct stage *stage); /* CHECK: no writer is left */
 
 struct stage_file {
@@ -68,7 +69,8 @@ void stage_writer_on_failure(struct stage_writer *writer, stage_fail_fn *fail, v
  * everything it began was aborted or deleted. With no rows: done with success and no files. */
 void stage_writer_end(struct stage_writer *writer, op_done_fn *done, void *ctx);
 /* Gives up: aborts uploads and deletes finished objects of this writer. After stage_writer_end it
- * hastens done (ERROR_CANCELLED unless success won); without it, done is as in stage_writer_end. */
+ * hastens that done (ERROR_CANCELLED unless success won) and its own arguments are NULL; without
+ * it, done is as in stage_writer_end. After done it does nothing. */
 void stage_writer_cancel(struct stage_writer *writer, op_done_fn *done, void *ctx);
 void stage_writer_free(struct stage_writer *writer); /* in or after done; NULL is fine */
 

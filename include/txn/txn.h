@@ -58,7 +58,7 @@ struct txn_options {
     const struct txn_binding *bindings; /* lent until txn_close is done */
     unsigned binding_count;
     struct span metadata_schema; /* of flow_checkpoints_v1; empty: the default one */
-    bool has_tokens_column; /* the metadata table has checkpoint_tokens already */
+    bool has_tokens_column;      /* the metadata table has checkpoint_tokens already */
     bool hard_delete;
     bool case_sensitive;     /* enable_case_sensitive_identifier */
     const char *bucket_path; /* cleaned; "" for none */

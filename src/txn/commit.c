@@ -1,0 +1,747 @@
+/*
+ * txn/commit: applying what is pending. In: entries, from this shard's StartCommit, from peers'
+ * patches and from the opened state. Out: their rows in the tables and their tokens in the metadata
+ * table, in one SQL transaction; then a patch that clears them from the state, and their files to
+ * the trash.
+ *
+ *      LISTING -> CONNECTING -> RUNNING -> done
+ *                     ^            |
+ *                     +- WAITING <- ROLLING_BACK -> EXPLAINING -> done (with the explained error)
+ *
+ * The statements between LOCK and COMMIT go out in one flight, the check of ownership and tokens
+ * first among them. COMMIT is sent only after every answer was looked at, so what was done on a
+ * wrong assumption (another owner, an entry applied already) is rolled back, whatever its files
+ * still held.
+ *
+ * A lost answer to COMMIT is not an error of its own: the next attempt takes the lock, which waits
+ * for that transaction to end, reads the tokens, and knows.
+ */
+
+#include "txn/engine.h"
+
+#include "base/log.h"
+#include "json/write.h"
+
+#include <inttypes.h>
+
+#define COMMIT_STATES(X)                                                                           \
+    X(BEGINNING) X(LISTING) X(CONNECTING) X(RUNNING) X(ROLLING_BACK) X(EXPLAINING) X(WAITING)
+#define COMMIT_ENUM(name) COMMIT_##name,
+enum commit_state { COMMIT_STATES(COMMIT_ENUM) };
+static const char *const commit_state_names[] = {COMMIT_STATES(OP_STATE_NAME)};
+static const uint32_t commit_moves[] = {
+    [COMMIT_BEGINNING] = OP_MOVE(COMMIT_LISTING),
+    [COMMIT_LISTING] = OP_MOVE(COMMIT_CONNECTING),
+    [COMMIT_CONNECTING] = OP_MOVE(COMMIT_RUNNING) | OP_MOVE(COMMIT_WAITING),
+    [COMMIT_RUNNING] =
+        OP_MOVE(COMMIT_ROLLING_BACK) | OP_MOVE(COMMIT_WAITING) | OP_MOVE(COMMIT_LISTING),
+    [COMMIT_ROLLING_BACK] =
+        OP_MOVE(COMMIT_EXPLAINING) | OP_MOVE(COMMIT_WAITING) | OP_MOVE(COMMIT_LISTING),
+    [COMMIT_WAITING] = OP_MOVE(COMMIT_CONNECTING),
+};
+
+/* What CHECK's rows said; decides what follows the rollback. */
+enum verdict {
+    VERDICT_NONE,     /* nothing against committing */
+    VERDICT_REPLACED, /* another instance is the owner now */
+    VERDICT_APPLIED   /* some of the entries were applied before: they are taken off the list */
+};
+
+/* One binding's entries of all ranges together. */
+struct commit_work {
+    struct plan_work plan;
+    struct names store_files,
+        delete_files; /* of all its entries: for manifests and the explanation */
+};
+
+#define TOKENS_MAX_BYTES ((size_t)1024000) /* VARBYTE(1024000) */
+
+struct commit_op {
+    struct op op;
+    struct txn *txn;
+    struct arena *arena;     /* of this operation */
+    struct entries selected; /* pending entries of live bindings; shares their strings */
+    bool *is_applied;        /* by selected entry: its token was seen */
+    struct commit_work *works;
+    unsigned work_count;
+    struct manifests manifests;
+    struct trash trash; /* manifests: gone however this ends */
+    struct plan plan;
+    struct arena *check_arena; /* of one attempt's rows */
+    struct fence_rows rows;
+    enum verdict verdict;
+    struct timer *timer;
+    unsigned attempt, failed_statement;
+    uint64_t result_ms; /* when the last statement answered */
+    struct error *failure;
+    struct op_reply reply;
+};
+
+/* ---------------------------------------------------------------- peers' patches (v2) */
+
+static struct error *compare_own(struct txn *txn, const struct entry *echo)
+{
+    const struct entry *own = entries_find(&txn->own, echo->state_key, echo->range);
+
+    if (!own || !entry_is_same(own, echo)) {
+        return error_new(ERROR_STATE, ERROR_FATAL,
+                         "the runtime's echo of this shard's staged work differs from what was "
+                         "sent (state key \"%.*s\")",
+                         SPAN_FMT(echo->state_key));
+    }
+    return NULL;
+}
+
+struct error *commit_merge_patches(struct txn *txn, struct span patches_json)
+{
+    struct arena *scratch;
+    struct entries echoed = {0};
+    struct error *err;
+
+    if (patches_json.len == 0) {
+        return NULL;
+    }
+    scratch = arena_new((size_t)256 * 1024 * 1024);
+    err = error_wrap(entries_read_patches(&echoed, scratch, patches_json), "reading state patches");
+    for (unsigned i = 0; !err && i < echoed.count; i++) {
+        const struct entry *entry = &echoed.items[i];
+        if (span_is(entry->range, txn->range)) {
+            err = compare_own(txn, entry);
+        } else if (txn->is_primary && entries_find(&txn->pending, entry->state_key, entry->range)) {
+            err = error_new(ERROR_STATE, ERROR_FATAL,
+                            "a peer staged work for range %.*s over work that was not applied yet",
+                            SPAN_FMT(entry->range));
+        } else if (txn->is_primary) {
+            entries_add(&txn->pending, txn->pending_arena, entry);
+        }
+    }
+    arena_free(scratch);
+    return err;
+}
+
+/* ---------------------------------------------------------------- what is to be applied */
+
+static void select_entries(struct commit_op *self)
+{
+    struct txn *txn = self->txn;
+
+    self->selected.items = ARENA_ARRAY(self->arena, txn->pending.count, struct entry);
+    for (unsigned i = 0; i < txn->pending.count; i++) {
+        if (txn_find_bound(txn, txn->pending.items[i].state_key)) {
+            self->selected.items[self->selected.count++] = txn->pending.items[i];
+        }
+    }
+    self->is_applied = ARENA_ARRAY(self->arena, self->selected.count, bool);
+    if (self->selected.count < txn->pending.count) {
+        log_event(
+            LOG_WARN,
+            "the state holds staged work of bindings that are not active; it is kept, not applied",
+            LOG_INT("entries", txn->pending.count - self->selected.count), LOG_END);
+    }
+}
+
+static void append_names(struct commit_op *self, struct names *to, const struct names *from)
+{
+    struct span *items = ARENA_ARRAY(self->arena, to->count + from->count, struct span);
+    if (to->count) {
+        memcpy(items, to->items, to->count * sizeof *items);
+    }
+    if (from->count) {
+        memcpy(items + to->count, from->items, from->count * sizeof *items);
+    }
+    to->items = items;
+    to->count += from->count;
+}
+
+static void append_widenings(struct commit_op *self,
+                             struct commit_work *work,
+                             struct bound *bound,
+                             const struct names *fields)
+{
+    struct plan_work *plan = &work->plan;
+
+    for (unsigned f = 0; f < fields->count; f++) {
+        for (unsigned c = 0; c < bound->table.column_count; c++) {
+            struct rs_column *column = &bound->columns[c];
+            if (!span_equal(column->field, fields->items[f]) || bound->is_widened[c]) {
+                continue;
+            }
+            bool listed = false;
+            for (unsigned k = 0; k < plan->widen_count; k++) {
+                listed |= plan->widen[k] == column;
+            }
+            if (!listed) {
+                plan->widen[plan->widen_count++] = column;
+                column->char_max_length =
+                    ROW_MAX_TEXT; /* temp tables are made as wide as it will be */
+            }
+        }
+    }
+    (void)self;
+}
+
+/* The work of one binding, from its entries that were not applied yet. */
+static void gather(struct commit_op *self, unsigned binding)
+{
+    struct bound *bound = &self->txn->bounds[binding];
+    struct commit_work *work = &self->works[self->work_count];
+    bool found = false;
+
+    *work = (struct commit_work){
+        .plan = {
+            .binding = binding,
+            .table = &bound->table,
+            .widen = ARENA_ARRAY(self->arena, bound->table.column_count, const struct rs_column *),
+        }};
+    for (unsigned i = 0; i < self->selected.count; i++) {
+        const struct entry *entry = &self->selected.items[i];
+        if (self->is_applied[i] || !span_equal(entry->state_key, bound->spec->state_key)) {
+            continue;
+        }
+        found = true;
+        append_names(self, &work->store_files, &entry->store_files);
+        append_names(self, &work->delete_files, &entry->delete_files);
+        append_widenings(self, work, bound, &entry->widen);
+        work->plan.store_rows += entry->store_rows;
+        work->plan.delete_rows += entry->delete_rows;
+        work->plan.must_merge |= entry->must_merge;
+    }
+    self->work_count += found;
+}
+
+static void gather_all(struct commit_op *self)
+{
+    self->works = ARENA_ARRAY(self->arena, self->txn->options.binding_count, struct commit_work);
+    self->work_count = 0;
+    for (unsigned i = 0; i < self->txn->options.binding_count; i++) {
+        gather(self, i);
+    }
+}
+
+static struct span
+put_manifest(struct commit_op *self, unsigned binding, const char *role, const struct names *files)
+{
+    struct txn *txn = self->txn;
+
+    if (files->count == 0) {
+        return SPAN_NONE;
+    }
+    struct span key = span_of(arena_printf(self->arena, "%sr%06" PRIu64 "-a%u-b%04u-%s.manifest",
+                                           txn->prefix, txn->round, self->attempt, binding, role));
+    manifests_put(&self->manifests, key, files, &self->trash);
+    return key;
+}
+
+/* Tokens as they will be: what this row had, and the ids applied now. Slots of state keys that
+ * neither the spec nor the state know any more are left out, so that the text stays bounded. */
+static struct error *tokens_text(struct commit_op *self, struct span *ret)
+{
+    struct txn *txn = self->txn;
+    struct tokens next = {0};
+    struct buf text;
+
+    for (unsigned i = 0; i < txn->own_tokens.count; i++) {
+        const struct token *token = &txn->own_tokens.items[i];
+        if (txn_find_bound(txn, token->state_key) ||
+            entries_find(&txn->pending, token->state_key, token->range)) {
+            tokens_set(&next, self->arena, token->state_key, token->range, token->id);
+        }
+    }
+    for (unsigned i = 0; i < self->selected.count; i++) {
+        const struct entry *entry = &self->selected.items[i];
+        tokens_set(&next, self->arena, entry->state_key, entry->range, entry->id);
+    }
+    buf_init(&text, TOKENS_MAX_BYTES);
+    tokens_add_json(&text, &next);
+    struct error *err = NULL;
+    if (buf_is_full(&text)) {
+        err = error_new(
+            ERROR_STATE, ERROR_FATAL,
+            "the tokens of %u bindings and ranges do not fit into the metadata table's column",
+            next.count);
+    } else {
+        *ret = arena_span(self->arena, buf_view(&text));
+    }
+    buf_done(&text);
+    return err;
+}
+
+static struct error *make_plan(struct commit_op *self)
+{
+    struct txn *txn = self->txn;
+    struct plan_work *works = ARENA_ARRAY(self->arena, self->work_count, struct plan_work);
+    struct span tokens;
+
+    RETURN_IF_ERROR(tokens_text(self, &tokens));
+    for (unsigned i = 0; i < self->work_count; i++) {
+        works[i] = self->works[i].plan;
+    }
+    struct plan_apply facts = {
+        .metadata = &txn->metadata,
+        .task = txn->options.task,
+        .key_begin = txn->options.key_begin,
+        .key_end = txn->options.key_end,
+        .fence = txn->fence,
+        .tokens_json = tokens,
+        .works = works,
+        .work_count = self->work_count,
+        .copy = txn_copy_options(txn),
+    };
+    plan_apply(&self->plan, self->arena, &facts);
+    return NULL;
+}
+
+/* Manifests of what is left to apply, then the plan over them. */
+static void start_listing(struct commit_op *self)
+{
+    gather_all(self);
+    manifests_init(&self->manifests, self->txn, &self->op);
+    for (unsigned i = 0; i < self->work_count; i++) {
+        struct commit_work *work = &self->works[i];
+        work->plan.store_manifest =
+            put_manifest(self, work->plan.binding, "store", &work->store_files);
+        work->plan.delete_manifest =
+            put_manifest(self, work->plan.binding, "delete", &work->delete_files);
+    }
+    op_fail(&self->op, make_plan(self));
+    op_set_state(&self->op, COMMIT_LISTING);
+    op_mark(&self->op);
+}
+
+static void start_connecting(struct commit_op *self)
+{
+    self->attempt++;
+    op_reply_expect(&self->reply, &self->op);
+    link_connect(self->txn, op_reply_done, &self->reply);
+    op_set_state(&self->op, COMMIT_CONNECTING);
+}
+
+/* ---------------------------------------------------------------- answers */
+
+static struct error *judge_rows(struct commit_op *self)
+{
+    struct txn *txn = self->txn;
+    unsigned applied = 0;
+
+    if (!fence_is_owner(&self->rows, txn->fence)) {
+        self->verdict = VERDICT_REPLACED;
+        return error_new(
+            ERROR_STATE, ERROR_FATAL,
+            "another instance of this task has taken over: this one applies nothing any more");
+    }
+    for (unsigned i = 0; i < self->selected.count; i++) {
+        const struct entry *entry = &self->selected.items[i];
+        if (!self->is_applied[i] &&
+            tokens_have(&self->rows.applied, entry->state_key, entry->range, entry->id)) {
+            self->is_applied[i] = true;
+            applied++;
+        }
+    }
+    if (applied) {
+        self->verdict = VERDICT_APPLIED;
+        return error_new(ERROR_STATE, ERROR_ABORT, "%u staged transactions were applied before",
+                         applied);
+    }
+    return NULL;
+}
+
+static struct error *take_count(const struct commit_op *self, unsigned index, struct span text)
+{
+    const struct plan_note *note = &self->plan.notes[index];
+    int64_t copied;
+
+    if (text_to_int64(text, &copied) && copied >= 0 && (uint64_t)copied == note->expected_rows) {
+        return NULL;
+    }
+    struct error *err = error_new(
+        ERROR_SQL, ERROR_FATAL,
+        "COPY loaded %.*s rows for %.*s, but %" PRIu64 " were staged; nothing was committed",
+        SPAN_FMT(text), SPAN_FMT(self->txn->bounds[note->binding].table.identifier),
+        note->expected_rows);
+    error_set_hint(err, "Look at sys_load_error_detail and at the staged files named in the "
+                        "manifest. The staged work is kept and is tried again at the next start.");
+    return err;
+}
+
+static struct error *take_row(void *ctx, unsigned index, const struct pgc_row *row)
+{
+    struct commit_op *self = ctx;
+
+    switch (self->plan.notes[index].step) {
+    case PLAN_CHECK:
+        return fence_rows_add(&self->rows, row);
+    case PLAN_COUNT:
+        return row->count == 1 ? take_count(self, index, row->values[0]) : NULL;
+    default:
+        return NULL;
+    }
+}
+
+static void log_resource(struct commit_op *self, const struct plan_note *note, uint64_t took_ms)
+{
+    const struct rs_table *table = &self->txn->bounds[note->binding].table;
+    struct buf path;
+
+    buf_init(&path, 4096);
+    buf_add_byte(&path, '"');
+    for (unsigned i = 0; i < table->path_count; i++) {
+        json_add_escaped(&path, table->path[i]);
+        buf_add_str(&path, i + 1 < table->path_count ? "\",\"" : "\"");
+    }
+    char *array = arena_printf(self->arena, "[%.*s]", SPAN_FMT(buf_view(&path)));
+    buf_done(&path);
+    log_event(LOG_INFO, "finished committing documents for resource",
+              LOG_INT("round", self->txn->acknowledged_round),
+              LOG_JSON("resourcePath", span_of(array)), LOG_MS("took", took_ms), LOG_END);
+}
+
+static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
+{
+    struct commit_op *self = ctx;
+    const struct plan_note *note = &self->plan.notes[index];
+    struct bound *bound = &self->txn->bounds[note->binding];
+    uint64_t now = loop_now_ms(self->txn->loop), took = now - self->result_ms;
+
+    switch (note->step) {
+    case PLAN_WIDEN:
+        bound->is_widened[note->column - bound->columns] = true;
+        break;
+    case PLAN_CHECK:
+        return judge_rows(self);
+    case PLAN_COPY: /* into the target itself when no MERGE follows */
+    case PLAN_MERGE:
+    case PLAN_DELETE:
+        self->result_ms = now;
+        log_resource(self, note, took);
+        break;
+    case PLAN_TOKENS:
+        if (tag_rows != 1) {
+            self->verdict = VERDICT_REPLACED;
+            return error_new(ERROR_STATE, ERROR_FATAL,
+                             "the row of this task in the metadata table is not ours any more");
+        }
+        break;
+    default:
+        break;
+    }
+    return NULL;
+}
+
+static void start_running(struct commit_op *self)
+{
+    struct pgc_batch batch = {
+        .statements = self->plan.statements,
+        .count = self->plan.count,
+        .on_row = take_row,
+        .on_result = take_result,
+        .ctx = self,
+    };
+    arena_reset(self->check_arena);
+    fence_rows_init(&self->rows, self->check_arena, self->txn->options.key_begin,
+                    self->txn->options.key_end);
+    self->verdict = VERDICT_NONE;
+    self->result_ms = loop_now_ms(self->txn->loop);
+    op_reply_expect(&self->reply, &self->op);
+    pgc_run(self->txn->link.conn, &batch, op_reply_done, &self->reply);
+    op_set_state(&self->op, COMMIT_RUNNING);
+}
+
+/* ---------------------------------------------------------------- after a failure */
+
+static const struct pgc_statement rollback = {
+    .label = "rolling back", .sql = "ROLLBACK", .sync = true};
+
+static void start_rolling_back(struct commit_op *self)
+{
+    struct pgc_batch batch = {.statements = &rollback, .count = 1};
+    op_reply_expect(&self->reply, &self->op);
+    pgc_run(self->txn->link.conn, &batch, op_reply_done, &self->reply);
+    op_set_state(&self->op, COMMIT_ROLLING_BACK);
+}
+
+static bool is_copy_failure(const struct commit_op *self)
+{
+    return self->verdict == VERDICT_NONE && error_code_of(self->failure) == ERROR_SQL &&
+           error_class_of(self->failure) != ERROR_RETRY &&
+           self->failed_statement < self->plan.count &&
+           self->plan.notes[self->failed_statement].step == PLAN_COPY;
+}
+
+static void start_explaining(struct commit_op *self)
+{
+    unsigned binding = self->plan.notes[self->failed_statement].binding;
+    struct error *err = self->failure;
+    unsigned i = 0;
+
+    while (i + 1 < self->work_count && self->works[i].plan.binding != binding) {
+        i++;
+    }
+    struct names files = self->works[i].store_files;
+    append_names(self, &files, &self->works[i].delete_files);
+    self->failure = NULL;
+    op_reply_expect(&self->reply, &self->op);
+    explain_start(self->txn, err, self->works[i].plan.table->identifier, &files, op_reply_done,
+                  &self->reply);
+    op_set_state(&self->op, COMMIT_EXPLAINING);
+}
+
+static bool all_are_applied(const struct commit_op *self)
+{
+    for (unsigned i = 0; i < self->selected.count; i++) {
+        if (!self->is_applied[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* An earlier COMMIT of ours, or of the instance before us, reached the server although its answer
+ * did not reach the client. */
+static void drop_applied(struct commit_op *self)
+{
+    struct txn *txn = self->txn;
+
+    error_drop(self->failure, "the entries are settled, which is what was wanted");
+    self->failure = NULL;
+    log_event(LOG_INFO, "staged work was applied before and is not applied again",
+              LOG_INT("round", txn->round), LOG_END);
+    for (unsigned i = 0; i < self->rows.own.count; i++) {
+        const struct token *token = &self->rows.own.items[i];
+        tokens_set(&txn->own_tokens, txn->tokens_arena, token->state_key, token->range, token->id);
+    }
+    if (all_are_applied(self)) {
+        op_finish(&self->op);
+        return;
+    }
+    manifests_done(&self->manifests);
+    start_listing(self); /* what is left has other files */
+}
+
+/* The attempt failed and its transaction is gone (rolled back, or with its connection). */
+static void judge(struct commit_op *self)
+{
+    struct error *err = self->failure;
+
+    if (self->verdict == VERDICT_APPLIED) {
+        drop_applied(self);
+        return;
+    }
+    if (op_must_stop(&self->op)) {
+        self->failure = NULL;
+        op_fail(&self->op, err);
+        op_finish(&self->op);
+        return;
+    }
+    if (self->verdict == VERDICT_NONE && error_class_of(err) == ERROR_RETRY &&
+        backoff_may_retry(&txn_sql_backoff, self->attempt)) {
+        self->failure = NULL;
+        log_event(LOG_WARN, "applying staged work failed, trying again",
+                  LOG_INT("round", self->txn->round), LOG_INT("attempt", self->attempt),
+                  LOG_STR("error", error_text(err)), LOG_END);
+        error_free(err);
+        if (self->txn->options.figures) {
+            self->txn->options.figures->sql_retries++;
+        }
+        timer_start(self->timer, backoff_next(&txn_sql_backoff, self->attempt, &self->txn->random));
+        op_set_state(&self->op, COMMIT_WAITING);
+        return;
+    }
+    self->failure = NULL;
+    op_fail(&self->op, err);
+    op_finish(&self->op);
+}
+
+static void after_running(struct commit_op *self, struct error *err)
+{
+    if (!err) {
+        op_finish_won(&self->op);
+        return;
+    }
+    self->failure = err;
+    self->failed_statement = pgc_last_failed(self->txn->link.conn);
+    if (pgc_is_connected(self->txn->link.conn)) {
+        start_rolling_back(self);
+    } else {
+        judge(self);
+    }
+}
+
+/* ---------------------------------------------------------------- steps */
+
+static void begin(struct commit_op *self)
+{
+    select_entries(self);
+    if (self->selected.count == 0 || op_must_stop(&self->op)) {
+        op_finish(&self->op);
+    } else {
+        start_listing(self);
+    }
+}
+
+static void commit_step(struct op *op)
+{
+    struct commit_op *self = CONTAINER_OF(op, struct commit_op, op);
+    struct error *err = NULL;
+
+    switch ((enum commit_state)op->state) {
+    case COMMIT_BEGINNING:
+        begin(self);
+        break;
+    case COMMIT_LISTING:
+        if (!manifests_take(&self->manifests, &err)) {
+            return;
+        }
+        op_fail(op, error_wrap(err, "putting manifests"));
+        if (op_must_stop(op)) {
+            op_finish(op);
+        } else {
+            start_connecting(self);
+        }
+        break;
+    case COMMIT_CONNECTING:
+        if (!op_reply_take(&self->reply, &err)) {
+            return;
+        }
+        if (err) {
+            self->failure = err;
+            self->verdict = VERDICT_NONE;
+            judge(self);
+        } else if (op_must_stop(op)) {
+            op_finish(op);
+        } else {
+            start_running(self);
+        }
+        break;
+    case COMMIT_RUNNING:
+        if (op_reply_take(&self->reply, &err)) {
+            after_running(self, err);
+        }
+        break;
+    case COMMIT_ROLLING_BACK:
+        if (!op_reply_take(&self->reply, &err)) {
+            return;
+        }
+        error_drop(err, "a connection that cannot roll back is replaced by the next use");
+        if (is_copy_failure(self) && !op_must_stop(op)) {
+            start_explaining(self);
+        } else {
+            judge(self);
+        }
+        break;
+    case COMMIT_EXPLAINING:
+        if (op_reply_take(&self->reply, &err)) {
+            op_fail(op, err);
+            op_finish(op);
+        }
+        break;
+    case COMMIT_WAITING:
+        if (op_must_stop(op)) {
+            op_finish(op);
+        } else if (timer_has_expired(self->timer)) {
+            timer_stop(self->timer);
+            start_connecting(self);
+        }
+        break;
+    }
+}
+
+static const struct op_kind commit_kind = {
+    .name = "commit",
+    .state_names = commit_state_names,
+    .state_count = ARRAY_LEN(commit_state_names),
+    .moves = commit_moves,
+    .step = commit_step,
+};
+
+/* ---------------------------------------------------------------- settled */
+
+static bool is_selected(const struct commit_op *self, const struct entry *entry)
+{
+    return entries_find(&self->selected, entry->state_key, entry->range) != NULL;
+}
+
+/* Only what was not selected stays pending, in a new arena: the old one goes with what is settled.
+ */
+static void forget_settled(struct commit_op *self)
+{
+    struct txn *txn = self->txn;
+    struct arena *arena = arena_new(TXN_ARENA_BYTES);
+    struct entries left = {0};
+
+    for (unsigned i = 0; i < txn->pending.count; i++) {
+        if (!is_selected(self, &txn->pending.items[i])) {
+            entries_add(&left, arena, &txn->pending.items[i]);
+        }
+    }
+    arena_free(txn->pending_arena);
+    txn->pending_arena = arena;
+    txn->pending = left;
+}
+
+static void settle(struct commit_op *self)
+{
+    struct txn *txn = self->txn;
+    struct trash files;
+    struct buf patch;
+
+    trash_init(&files);
+    for (unsigned i = 0; i < self->selected.count; i++) {
+        const struct entry *entry = &self->selected.items[i];
+        tokens_set(&txn->own_tokens, txn->tokens_arena, entry->state_key, entry->range, entry->id);
+        for (unsigned k = 0; k < entry->store_files.count; k++) {
+            trash_add(&files, entry->store_files.items[k]);
+        }
+        for (unsigned k = 0; k < entry->delete_files.count; k++) {
+            trash_add(&files, entry->delete_files.items[k]);
+        }
+    }
+    buf_init(&patch, TXN_ARENA_BYTES);
+    entries_add_clearing(&patch, &self->selected);
+    forget_settled(self);
+    trash_send(txn, &files);
+    txn_commit_settled(txn, buf_view(&patch));
+    buf_done(&patch);
+}
+
+static void commit_done(void *ctx, struct error *err)
+{
+    struct commit_op *self = ctx;
+    struct txn *txn = self->txn;
+
+    txn->commit_op = NULL;
+    manifests_done(&self->manifests);
+    trash_send(txn, &self->trash);
+    error_drop(self->failure, "an earlier failure is reported");
+    if (err) {
+        txn_fail(txn, error_wrap(err, "applying staged work"));
+    } else {
+        settle(self);
+    }
+    arena_free(self->arena);
+    arena_free(self->check_arena);
+    mem_free(self);
+    txn_background_ended(txn);
+}
+
+void commit_start(struct txn *txn)
+{
+    struct commit_op *self = mem_alloc(sizeof *self);
+
+    self->txn = txn;
+    self->arena = arena_new(TXN_ARENA_BYTES);
+    self->check_arena = arena_new(TXN_ARENA_BYTES);
+    trash_init(&self->trash);
+    txn->commit_op = self;
+    txn->background++;
+    op_init(&self->op, txn->loop, &commit_kind, commit_done, self);
+    self->timer = timer_new(&self->op);
+    op_mark(&self->op);
+}
+
+void commit_cancel(struct txn *txn)
+{
+    if (txn->commit_op) {
+        op_cancel(&txn->commit_op->op);
+        manifests_cancel(&txn->commit_op->manifests);
+    }
+}

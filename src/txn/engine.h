@@ -1,0 +1,219 @@
+#ifndef TXN_ENGINE_H
+#define TXN_ENGINE_H
+
+/*
+ * The inside of struct txn, for the files of this room only.
+ *
+ *   txn.c     life cycle, the calls of the door, what may run next
+ *   link.c    the kept connection, made anew when it broke
+ *   open.c    Open: rows, owner mark, what the state left pending
+ *   load.c    keys to look up, and the query that answers them
+ *   store.c   rows to write, entries at StartCommit
+ *   commit.c  Acknowledge: applying what is pending
+ *   trash.c   objects nobody needs any more, deleted in the background
+ *   plan.c, fence.c, entry.c   pure: statements, ownership, documents
+ */
+
+#include "base/arena.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "runtime/backoff.h"
+#include "runtime/timer.h"
+#include "stage/row.h"
+#include "txn/entry.h"
+#include "txn/fence.h"
+#include "txn/plan.h"
+#include "txn/txn.h"
+
+/* ---- link.c */
+
+/* One connection for the life of the engine: opening, lookups and applies take turns on it, which
+ * the protocol guarantees. */
+struct link {
+    struct txn *txn;
+    struct pgc_conn *conn; /* NULL before the first use and after it was dropped */
+    bool is_set_up;        /* the session's settings were made on it */
+};
+
+/* done(ctx, err): connected and set up. An operation of its own; call it again after each failure.
+ */
+void link_connect(struct txn *txn, op_done_fn *done, void *ctx);
+/* Closes whatever there is; a running batch ends with an error first. */
+void link_drop(struct txn *txn, op_done_fn *done, void *ctx);
+
+/* ---- what a binding has under way in the current transaction */
+
+struct bound {
+    const struct txn_binding *spec;
+    struct rs_table table;     /* a copy whose columns' widths follow our widenings */
+    struct rs_column *columns; /* the same columns, writable */
+    bool *is_widened;          /* by column: it is VARCHAR(MAX) in the warehouse already */
+    struct row_format *keys, *full;
+
+    struct stage_writer *lookup; /* keys to look up, NULL until the first */
+    struct row_facts lookup_facts;
+
+    struct stage_writer *put, *del; /* rows to store, keys to delete; NULL until the first */
+    struct row_facts put_facts, del_facts;
+    bool must_merge; /* a stored document existed */
+    char id[TEXT_UUID_LEN + 1];
+};
+
+/* ---- objects that are to go */
+
+struct trash { /* a list of keys in the making; see trash.c */
+    struct arena *arena;
+    struct span *keys;
+    size_t count, cap;
+};
+
+void trash_init(struct trash *trash);
+void trash_add(struct trash *trash, struct span key); /* copies */
+void trash_add_files(struct trash *trash,
+                     const struct stage_writer *writer); /* after its success */
+/* Deletes them in the background and empties the list; failures are logged as warnings. */
+void trash_send(struct txn *txn, struct trash *trash);
+/* Lists what earlier processes of this range left and removes what no entry names. */
+void trash_sweep(struct txn *txn);
+
+/* ---- the engine */
+
+/* Bound of each arena of this room: lists of file names and statements, never documents. */
+#define TXN_ARENA_BYTES ((size_t)256 * 1024 * 1024)
+
+enum phase { /* which call may come next */
+             PHASE_NEW,
+             PHASE_OPENING,
+             PHASE_OPENED,  /* acknowledge */
+             PHASE_LOADING, /* load, flush */
+             PHASE_FLUSHING,
+             PHASE_STORING, /* store, start_commit */
+             PHASE_STARTING,
+             PHASE_CLOSING
+};
+
+struct txn {
+    struct loop *loop;
+    struct txn_options options;
+    struct txn_callbacks callbacks;
+    struct arena *arena; /* for the life of the engine */
+    struct random random;
+
+    bool is_primary; /* the range begins at zero: this shard applies for all */
+    char range[RANGE_TEXT_LEN + 1];
+    char *range_prefix; /* "<bucket path>/<task digest>/<range>/" */
+    char *prefix;       /* range_prefix and "<incarnation>/" */
+    struct rs_table metadata;
+    struct link link;
+    struct bound *bounds;
+
+    enum phase phase;
+    bool has_failed;
+    bool is_acknowledging; /* an acknowledge is being worked on */
+    bool wants_flush;      /* flush came; it waits for the acknowledge */
+    uint64_t round;        /* transactions started by this process */
+    uint64_t acknowledged_round;
+
+    int64_t fence; /* our owner mark; 0 before Open is done */
+
+    /* What the connector state names and nobody has applied yet, and what was applied last. */
+    struct arena *pending_arena;
+    struct entries pending;
+    struct arena *tokens_arena;
+    struct tokens own_tokens;
+
+    /* This shard's entries of the transaction that StartCommit began: the v2 echo must equal them.
+     */
+    struct entries own;
+    struct arena *own_arena;
+
+    struct arena *work_arena; /* of the current transaction: file names */
+    unsigned store_binding;   /* the binding of the last Store */
+    bool has_stored;
+    uint64_t load_count, loaded_count, store_count, skipped_count;
+    uint64_t phase_began_ms;
+
+    /* Operations under way; NULL when none. */
+    struct open_op *open_op;
+    struct load_op *load_op;
+    struct staging *staging;
+    struct commit_op *commit_op;
+    unsigned background; /* trash under way */
+
+    struct close_op *close_op;
+};
+
+/* The first failure goes to the callbacks, later ones are dropped. Consumes err. */
+void txn_fail(struct txn *txn, struct error *err);
+/* Something ended: the closing engine looks whether it was the last. */
+void txn_background_ended(struct txn *txn);
+/* The lookup is answered, or there was nothing to look up: `flushed`. */
+void txn_loads_answered(struct txn *txn);
+/* Every file is stored: `started_commit`. */
+void txn_commit_started(struct txn *txn, struct span patch_json);
+/* The pending work is settled: `acknowledged`. */
+void txn_commit_settled(struct txn *txn, struct span patch_json);
+/* Cancels a writer in the background, deleting what it stored; *writer is blanked. NULL is fine. */
+void txn_discard_writer(struct txn *txn, struct stage_writer **writer);
+/* The object keys that a writer stored, as names in arena. */
+struct names writer_files(struct arena *arena, const struct stage_writer *writer);
+struct plan_copy txn_copy_options(const struct txn *txn);
+struct bound *txn_find_bound(struct txn *txn, struct span state_key);
+
+/* Retry policy of whole SQL transactions (serialization failures, broken connections). */
+extern const struct backoff_policy txn_sql_backoff;
+
+/* ---- open.c, load.c, store.c, commit.c: each starts its operation and answers through the engine
+ */
+void open_start(struct txn *txn);
+void open_cancel(struct txn *txn);
+
+struct error *load_add(struct txn *txn, struct bound *bound, const struct value *keys) MUST_CHECK;
+void load_start(struct txn *txn);
+void load_cancel(struct txn *txn);
+
+struct error *store_add(struct txn *txn,
+                        unsigned binding,
+                        const struct value *keys,
+                        const struct value *values,
+                        struct span doc_json,
+                        bool exists,
+                        bool is_delete) MUST_CHECK;
+void store_start_commit(struct txn *txn);
+void store_cancel(struct txn *txn);
+
+struct error *commit_merge_patches(struct txn *txn, struct span patches_json) MUST_CHECK;
+void commit_start(struct txn *txn);
+void commit_cancel(struct txn *txn);
+
+/* ---- manifests.c: the lists of files that COPY reads, put side by side */
+struct manifests {
+    struct txn *txn;
+    struct op *parent; /* marked when the last answer came */
+    struct s3_call **calls;
+    unsigned count, cap, left;
+    struct error *err; /* the first failure, until taken */
+};
+
+void manifests_init(struct manifests *manifests, struct txn *txn, struct op *parent);
+/* Puts one manifest that names these object keys; the key of the manifest is noted in trash. */
+void manifests_put(struct manifests *manifests,
+                   struct span key,
+                   const struct names *files,
+                   struct trash *trash);
+void manifests_cancel(struct manifests *manifests);
+/* True once all have answered: *ret_err is the first failure. */
+bool manifests_take(struct manifests *manifests, struct error **ret_err);
+void manifests_done(struct manifests *manifests);
+
+/* ---- explain.c: a COPY failed; what the server's table of load errors says becomes part of err.
+ * Consumes err; done(ctx, err) always has an error. files: what was copied. The connection must be
+ * out of the failed transaction. */
+void explain_start(struct txn *txn,
+                   struct error *err,
+                   struct span table_identifier,
+                   const struct names *files,
+                   op_done_fn *done,
+                   void *ctx);
+
+#endif

@@ -1,0 +1,516 @@
+/*
+ * txn/entry: what a transaction leaves behind for a later process, as JSON. In: state documents, v2
+ * patches and tokens, from Flow and from the metadata table. Out: the same as plain structs, and
+ * merge patches. Knows no S3 and no SQL.
+ */
+
+#include "txn/entry.h"
+
+#include "base/text.h"
+#include "json/scan.h"
+#include "json/write.h"
+
+#include <stdio.h>
+
+void range_text(char out[RANGE_TEXT_LEN + 1], uint32_t key_begin, uint32_t key_end)
+{
+    snprintf(out, RANGE_TEXT_LEN + 1, "%08x-%08x", key_begin, key_end);
+}
+
+/* ---------------------------------------------------------------- lists */
+
+static void *grow(struct arena *arena, void *items, unsigned count, unsigned *cap, size_t size)
+{
+    if (count < *cap) {
+        return items;
+    }
+    *cap = *cap ? *cap * 2 : 8;
+    void *larger = arena_array(arena, *cap, size);
+    if (count) {
+        memcpy(larger, items, count * size);
+    }
+    return larger;
+}
+
+static struct names copy_names(struct arena *arena, const struct names *names)
+{
+    struct names copy = {ARENA_ARRAY(arena, names->count, struct span), names->count};
+    for (unsigned i = 0; i < names->count; i++) {
+        copy.items[i] = arena_span(arena, names->items[i]);
+    }
+    return copy;
+}
+
+void entries_add(struct entries *list, struct arena *arena, const struct entry *entry)
+{
+    list->items = grow(arena, list->items, list->count, &list->cap, sizeof *list->items);
+    list->items[list->count++] = (struct entry){
+        .state_key = arena_span(arena, entry->state_key),
+        .range = arena_span(arena, entry->range),
+        .id = arena_span(arena, entry->id),
+        .store_files = copy_names(arena, &entry->store_files),
+        .delete_files = copy_names(arena, &entry->delete_files),
+        .store_rows = entry->store_rows,
+        .delete_rows = entry->delete_rows,
+        .must_merge = entry->must_merge,
+        .widen = copy_names(arena, &entry->widen),
+    };
+}
+
+const struct entry *
+entries_find(const struct entries *list, struct span state_key, struct span range)
+{
+    for (unsigned i = 0; i < list->count; i++) {
+        const struct entry *entry = &list->items[i];
+        if (span_equal(entry->state_key, state_key) && span_equal(entry->range, range)) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+static bool names_are_same(const struct names *a, const struct names *b)
+{
+    if (a->count != b->count) {
+        return false;
+    }
+    for (unsigned i = 0; i < a->count; i++) {
+        if (!span_equal(a->items[i], b->items[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool entry_is_same(const struct entry *a, const struct entry *b)
+{
+    return span_equal(a->id, b->id) && names_are_same(&a->store_files, &b->store_files) &&
+           names_are_same(&a->delete_files, &b->delete_files) && a->store_rows == b->store_rows &&
+           a->delete_rows == b->delete_rows && a->must_merge == b->must_merge &&
+           names_are_same(&a->widen, &b->widen);
+}
+
+/* ---------------------------------------------------------------- reading entries */
+
+static struct error *unknown_form(const char *what, struct span name)
+{
+    return error_new(ERROR_STATE, ERROR_FATAL, "%s \"%.*s\" is not understood", what,
+                     SPAN_FMT(name));
+}
+
+/* A string member in the arena. */
+static struct error *read_text(struct arena *arena, const struct json_item *item, struct span *ret)
+{
+    if (item->kind != JSON_STRING) {
+        return error_new(ERROR_STATE, ERROR_FATAL, "expected a string, found a %s",
+                         json_kind_name(item->kind));
+    }
+    struct buf scratch;
+    buf_init(&scratch, item->raw.len + 1);
+    struct span text;
+    struct error *err = json_string(item, &scratch, &text);
+    if (!err) {
+        *ret = arena_span(arena, text);
+    }
+    buf_done(&scratch);
+    return err;
+}
+
+static struct error *
+read_names(struct arena *arena, const struct json_item *item, struct names *ret)
+{
+    if (item->kind == JSON_NULL) {
+        return NULL;
+    }
+    struct json_reader reader;
+    struct json_item element;
+    bool have;
+    unsigned count = 0;
+
+    json_reader_init(&reader, item->raw);
+    RETURN_IF_ERROR(json_enter(&reader, JSON_ARRAY));
+    for (;;) {
+        RETURN_IF_ERROR(json_element(&reader, &element, &have));
+        if (!have) {
+            break;
+        }
+        count++;
+    }
+    struct names names = {ARENA_ARRAY(arena, count, struct span), 0};
+    json_reader_init(&reader, item->raw);
+    RETURN_IF_ERROR(json_enter(&reader, JSON_ARRAY));
+    while (names.count < count) {
+        RETURN_IF_ERROR(json_element(&reader, &element, &have));
+        RETURN_IF_ERROR(read_text(arena, &element, &names.items[names.count]));
+        names.count++;
+    }
+    *ret = names;
+    return NULL;
+}
+
+static struct error *read_count(struct arena *arena, const struct json_item *item, uint64_t *ret)
+{
+    struct span text;
+    RETURN_IF_ERROR(read_text(arena, item, &text));
+    if (!text_to_uint64(text, ret)) {
+        return error_new(ERROR_STATE, ERROR_FATAL, "\"%.*s\" is not a row count", SPAN_FMT(text));
+    }
+    return NULL;
+}
+
+static struct error *read_member(struct arena *arena,
+                                 struct span name,
+                                 const struct json_item *item,
+                                 struct entry *entry)
+{
+    if (json_name_is(name, "id")) {
+        return read_text(arena, item, &entry->id);
+    } else if (json_name_is(name, "storeFiles")) {
+        return read_names(arena, item, &entry->store_files);
+    } else if (json_name_is(name, "deleteFiles")) {
+        return read_names(arena, item, &entry->delete_files);
+    } else if (json_name_is(name, "widen")) {
+        return read_names(arena, item, &entry->widen);
+    } else if (json_name_is(name, "storeRows")) {
+        return read_count(arena, item, &entry->store_rows);
+    } else if (json_name_is(name, "deleteRows")) {
+        return read_count(arena, item, &entry->delete_rows);
+    } else if (json_name_is(name, "mustMerge")) {
+        if (item->kind != JSON_TRUE && item->kind != JSON_FALSE) {
+            return error_new(ERROR_STATE, ERROR_FATAL, "\"mustMerge\" is not a boolean");
+        }
+        entry->must_merge = item->kind == JSON_TRUE;
+        return NULL;
+    }
+    return unknown_form("member", name);
+}
+
+static struct error *
+read_entry(struct entries *list, struct arena *arena, struct entry *entry, struct span json)
+{
+    struct json_reader reader;
+    struct json_item item;
+    struct span name;
+    bool have;
+    unsigned members = 0;
+
+    json_reader_init(&reader, json);
+    RETURN_IF_ERROR(json_enter(&reader, JSON_OBJECT));
+    for (;;) {
+        RETURN_IF_ERROR(json_member(&reader, &name, &item, &have));
+        if (!have) {
+            break;
+        }
+        RETURN_IF_ERROR(
+            error_wrap(read_member(arena, name, &item, entry), "\"%.*s\"", SPAN_FMT(name)));
+        members++;
+    }
+    if (members != 7 || entry->id.len == 0) {
+        return error_new(ERROR_STATE, ERROR_FATAL, "the entry is not whole: it has %u members of 7",
+                         members);
+    }
+    entries_add(list, arena, entry);
+    return NULL;
+}
+
+/* Calls for each member of a two-level object that is not null. */
+struct slot_visitor {
+    struct error *(*visit)(void *ctx,
+                           struct arena *arena,
+                           struct span state_key,
+                           struct span range,
+                           const struct json_item *item);
+    void *ctx;
+};
+
+static struct error *member_text(struct arena *arena, struct span raw_name, struct span *ret)
+{
+    struct buf scratch;
+    buf_init(&scratch, raw_name.len + 1);
+    struct span text;
+    struct error *err = json_unescape(raw_name, &scratch, &text);
+    if (!err) {
+        *ret = arena_span(arena, text);
+    }
+    buf_done(&scratch);
+    return err;
+}
+
+static struct error *visit_ranges(const struct slot_visitor *visitor,
+                                  struct arena *arena,
+                                  struct span state_key,
+                                  struct span json)
+{
+    struct json_reader reader;
+    struct json_item item;
+    struct span name, range;
+    bool have;
+
+    json_reader_init(&reader, json);
+    RETURN_IF_ERROR(json_enter(&reader, JSON_OBJECT));
+    for (;;) {
+        RETURN_IF_ERROR(json_member(&reader, &name, &item, &have));
+        if (!have) {
+            return NULL;
+        }
+        if (item.kind == JSON_NULL) {
+            continue;
+        }
+        RETURN_IF_ERROR(member_text(arena, name, &range));
+        if (range.len != RANGE_TEXT_LEN || range.ptr[8] != '-') {
+            return unknown_form("range", range);
+        }
+        RETURN_IF_ERROR(error_wrap(visitor->visit(visitor->ctx, arena, state_key, range, &item),
+                                   "range %.*s", SPAN_FMT(range)));
+    }
+}
+
+static struct error *
+visit_slots(const struct slot_visitor *visitor, struct arena *arena, struct span json)
+{
+    struct json_reader reader;
+    struct json_item item;
+    struct span name, state_key;
+    bool have;
+
+    json_reader_init(&reader, json);
+    RETURN_IF_ERROR(json_enter(&reader, JSON_OBJECT));
+    for (;;) {
+        RETURN_IF_ERROR(json_member(&reader, &name, &item, &have));
+        if (!have) {
+            return json_end(&reader);
+        }
+        if (item.kind == JSON_NULL) {
+            continue;
+        }
+        RETURN_IF_ERROR(member_text(arena, name, &state_key));
+        RETURN_IF_ERROR(error_wrap(visit_ranges(visitor, arena, state_key, item.raw),
+                                   "state key \"%.*s\"", SPAN_FMT(state_key)));
+    }
+}
+
+static struct error *visit_entry(void *ctx,
+                                 struct arena *arena,
+                                 struct span state_key,
+                                 struct span range,
+                                 const struct json_item *item)
+{
+    struct entry entry = {.state_key = state_key, .range = range};
+    return read_entry(ctx, arena, &entry, item->raw);
+}
+
+struct error *entries_read(struct entries *list, struct arena *arena, struct span json)
+{
+    if (json.len == 0) {
+        return NULL;
+    }
+    return visit_slots(&(struct slot_visitor){visit_entry, list}, arena, json);
+}
+
+struct error *entries_read_patches(struct entries *list, struct arena *arena, struct span json)
+{
+    struct json_reader reader;
+    struct json_item item;
+    bool have;
+
+    if (json.len == 0) {
+        return NULL;
+    }
+    json_reader_init(&reader, json);
+    RETURN_IF_ERROR(json_enter(&reader, JSON_ARRAY));
+    for (unsigned i = 0;; i++) {
+        RETURN_IF_ERROR(json_element(&reader, &item, &have));
+        if (!have) {
+            return json_end(&reader);
+        }
+        if (item.kind == JSON_NULL) {
+            return error_new(ERROR_STATE, ERROR_FATAL,
+                             "patch %u is null: a shard replaced the whole connector state, and "
+                             "the staged work of its peers with it",
+                             i);
+        }
+        RETURN_IF_ERROR(error_wrap(entries_read(list, arena, item.raw), "patch %u", i));
+    }
+}
+
+/* ---------------------------------------------------------------- writing entries */
+
+static void write_names(struct json_writer *w, const char *member, const struct names *names)
+{
+    json_name(w, member);
+    if (names->count == 0) {
+        json_null(w);
+        return;
+    }
+    json_array_begin(w);
+    for (unsigned i = 0; i < names->count; i++) {
+        json_str(w, names->items[i]);
+    }
+    json_array_end(w);
+}
+
+static void write_count(struct json_writer *w, const char *member, uint64_t count)
+{
+    char digits[TEXT_INT_MAX];
+    json_name(w, member);
+    json_str(w, (struct span){digits, text_uint64(digits, count)});
+}
+
+static void write_entry(struct json_writer *w, const struct entry *entry)
+{
+    json_object_begin(w);
+    json_name(w, "id");
+    json_str(w, entry->id);
+    write_names(w, "storeFiles", &entry->store_files);
+    write_names(w, "deleteFiles", &entry->delete_files);
+    json_name(w, "mustMerge");
+    json_bool(w, entry->must_merge);
+    write_names(w, "widen", &entry->widen);
+    write_count(w, "storeRows", entry->store_rows);
+    write_count(w, "deleteRows", entry->delete_rows);
+    json_object_end(w);
+}
+
+static bool is_first_of_its_key(const struct entries *list, unsigned index)
+{
+    for (unsigned i = 0; i < index; i++) {
+        if (span_equal(list->items[i].state_key, list->items[index].state_key)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Entries of one state key come under one member, wherever they stand in the list. */
+static void write_patch(struct buf *out, const struct entries *list, bool clearing)
+{
+    struct json_writer w;
+
+    if (list->count == 0) {
+        return;
+    }
+    json_writer_init(&w, out);
+    json_object_begin(&w);
+    for (unsigned i = 0; i < list->count; i++) {
+        if (!is_first_of_its_key(list, i)) {
+            continue;
+        }
+        json_name_span(&w, list->items[i].state_key);
+        json_object_begin(&w);
+        for (unsigned k = i; k < list->count; k++) {
+            if (!span_equal(list->items[k].state_key, list->items[i].state_key)) {
+                continue;
+            }
+            json_name_span(&w, list->items[k].range);
+            if (clearing) {
+                json_null(&w);
+            } else {
+                write_entry(&w, &list->items[k]);
+            }
+        }
+        json_object_end(&w);
+    }
+    json_object_end(&w);
+}
+
+void entries_add_patch(struct buf *out, const struct entries *list)
+{
+    write_patch(out, list, false);
+}
+
+void entries_add_clearing(struct buf *out, const struct entries *list)
+{
+    write_patch(out, list, true);
+}
+
+/* ---------------------------------------------------------------- tokens */
+
+static struct token *find_token(const struct tokens *list, struct span state_key, struct span range)
+{
+    for (unsigned i = 0; i < list->count; i++) {
+        if (span_equal(list->items[i].state_key, state_key) &&
+            span_equal(list->items[i].range, range)) {
+            return &list->items[i];
+        }
+    }
+    return NULL;
+}
+
+void tokens_set(struct tokens *list,
+                struct arena *arena,
+                struct span state_key,
+                struct span range,
+                struct span id)
+{
+    struct token *token = find_token(list, state_key, range);
+    if (!token) {
+        list->items = grow(arena, list->items, list->count, &list->cap, sizeof *list->items);
+        token = &list->items[list->count++];
+        token->state_key = arena_span(arena, state_key);
+        token->range = arena_span(arena, range);
+    }
+    token->id = arena_span(arena, id);
+}
+
+bool tokens_have(const struct tokens *list,
+                 struct span state_key,
+                 struct span range,
+                 struct span id)
+{
+    for (unsigned i = 0; i < list->count; i++) {
+        const struct token *token = &list->items[i];
+        if (span_equal(token->state_key, state_key) && span_equal(token->range, range) &&
+            span_equal(token->id, id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct error *visit_token(void *ctx,
+                                 struct arena *arena,
+                                 struct span state_key,
+                                 struct span range,
+                                 const struct json_item *item)
+{
+    struct tokens *list = ctx;
+    struct span id;
+
+    RETURN_IF_ERROR(read_text(arena, item, &id));
+    /* Rows of several ranges are read into one list: each keeps its own id, so no tokens_set. */
+    list->items = grow(arena, list->items, list->count, &list->cap, sizeof *list->items);
+    list->items[list->count++] = (struct token){state_key, range, id};
+    return NULL;
+}
+
+struct error *tokens_read(struct tokens *list, struct arena *arena, struct span json)
+{
+    return visit_slots(&(struct slot_visitor){visit_token, list}, arena, json);
+}
+
+void tokens_add_json(struct buf *out, const struct tokens *list)
+{
+    struct json_writer w;
+
+    json_writer_init(&w, out);
+    json_object_begin(&w);
+    for (unsigned i = 0; i < list->count; i++) {
+        bool first = true;
+        for (unsigned k = 0; k < i && first; k++) {
+            first = !span_equal(list->items[k].state_key, list->items[i].state_key);
+        }
+        if (!first) {
+            continue;
+        }
+        json_name_span(&w, list->items[i].state_key);
+        json_object_begin(&w);
+        for (unsigned k = i; k < list->count; k++) {
+            if (span_equal(list->items[k].state_key, list->items[i].state_key)) {
+                json_name_span(&w, list->items[k].range);
+                json_str(&w, list->items[k].id);
+            }
+        }
+        json_object_end(&w);
+    }
+    json_object_end(&w);
+}

@@ -1,0 +1,90 @@
+#ifndef TXN_ENTRY_H
+#define TXN_ENTRY_H
+
+/*
+ * Entries and tokens: the two documents by which a transaction survives its process. Pure.
+ *
+ *   state (Flow's recovery log)   { "<state key>": { "<range>": entry } }
+ *   tokens (metadata table)       { "<state key>": { "<range>": "<id applied last>" } }
+ *   range                         "%08x-%08x" of the shard's key range, both ends inclusive
+ *
+ * An entry is always written with all of its members, so that a merge patch laid over an older
+ * entry of the same slot gives exactly the new one:
+ *
+ *   {"id":"<uuid>","storeFiles":["key",...]|null,"deleteFiles":null,"mustMerge":true,"widen":null,
+ *    "storeRows":"12","deleteRows":"0"}
+ *
+ * Row counts are decimal strings: a reader on the way that thinks in doubles cannot round them. It
+ * is read strictly: a member we do not know may mean work that we would do wrongly, so it is
+ * refused.
+ */
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <stdint.h>
+
+#define RANGE_TEXT_LEN 17
+void range_text(char out[RANGE_TEXT_LEN + 1], uint32_t key_begin, uint32_t key_end);
+
+struct names { /* a list of texts in an arena */
+    struct span *items;
+    unsigned count;
+};
+
+struct entry {
+    struct span state_key, range, id;
+    struct names store_files, delete_files; /* object keys */
+    uint64_t store_rows, delete_rows;
+    bool must_merge;
+    struct names widen; /* fields whose columns need VARCHAR(MAX) */
+};
+
+struct entries {
+    struct entry *items;
+    unsigned count, cap;
+};
+
+/* All strings of what is added are copied into arena. */
+void entries_add(struct entries *list, struct arena *arena, const struct entry *entry);
+const struct entry *
+entries_find(const struct entries *list, struct span state_key, struct span range);
+bool entry_is_same(const struct entry *a, const struct entry *b);
+
+/* Appends the entries of a state document or of one patch. Members that are null are passed over.
+ */
+struct error *entries_read(struct entries *list, struct arena *arena, struct span json) MUST_CHECK;
+/* Appends the entries of a v2 array of patches (each element one shard's patch). A null element
+ * means that a shard replaced the whole state: peers' staged work is gone, which is refused. */
+struct error *
+entries_read_patches(struct entries *list, struct arena *arena, struct span json) MUST_CHECK;
+
+/* {"<state key>":{"<range>":entry}} for all of them, as one merge patch; nothing for none. */
+void entries_add_patch(struct buf *out, const struct entries *list);
+/* The same with null in place of each entry: they are settled. */
+void entries_add_clearing(struct buf *out, const struct entries *list);
+
+struct token {
+    struct span state_key, range, id;
+};
+
+struct tokens {
+    struct token *items;
+    unsigned count, cap;
+};
+
+/* Replaces the id of the slot or adds it; copies into arena. */
+void tokens_set(struct tokens *list,
+                struct arena *arena,
+                struct span state_key,
+                struct span range,
+                struct span id);
+bool tokens_have(const struct tokens *list,
+                 struct span state_key,
+                 struct span range,
+                 struct span id);
+struct error *tokens_read(struct tokens *list, struct arena *arena, struct span json) MUST_CHECK;
+void tokens_add_json(struct buf *out, const struct tokens *list);
+
+#endif

@@ -1,0 +1,106 @@
+#ifndef TXN_PLAN_H
+#define TXN_PLAN_H
+
+/*
+ * Deciding is pure: the facts of what is to be applied become the list of statements that apply it.
+ * The texts and the list lie in one arena.
+ *
+ *   widenings, each in a flight of its own (refused inside a transaction)
+ *   BEGIN | LOCK metadata | then in one flight:
+ *     read the task's rows           who owns the task, what was applied already
+ *     per binding
+ *       deletes: CREATE TEMP, COPY, count, DELETE USING, DROP TEMP
+ *       stores:  CREATE TEMP, COPY, count, MERGE, DROP TEMP     when a stored document existed
+ *                or COPY, count into the target itself          when all of them are new
+ *     write the tokens
+ *   | COMMIT, sent only after every answer of that flight was looked at |
+ */
+
+#include "base/arena.h"
+#include "pg/conn.h"
+#include "redshift/sql.h"
+#include "txn/entry.h"
+
+enum plan_step {
+    PLAN_WIDEN,
+    PLAN_BEGIN,
+    PLAN_LOCK,
+    PLAN_CHECK,
+    PLAN_TEMP,
+    PLAN_COPY,
+    PLAN_COUNT,
+    PLAN_DELETE,
+    PLAN_MERGE,
+    PLAN_DROP,
+    PLAN_TOKENS,
+    PLAN_QUERY,
+    PLAN_COMMIT,
+    PLAN_ROLLBACK
+};
+
+struct plan_note {
+    enum plan_step step;
+    unsigned binding;               /* index, for all but BEGIN, LOCK, CHECK, TOKENS, COMMIT */
+    uint64_t expected_rows;         /* PLAN_COUNT: what COPY must have loaded */
+    const struct rs_column *column; /* PLAN_WIDEN */
+};
+
+/* statements[i] does what notes[i] says. */
+struct plan {
+    struct arena *arena;
+    struct pgc_statement *statements;
+    struct plan_note *notes;
+    unsigned count, cap;
+};
+
+/* The COPY options that are the same for all. */
+struct plan_copy {
+    const char *bucket;
+    const char *access_key_id;
+    const struct secret *secret_access_key, *session_token;
+    const char *region;
+    bool zstd, case_sensitive;
+};
+
+/* One binding's staged work, of all shards together. */
+struct plan_work {
+    unsigned binding;
+    const struct rs_table *table;
+    struct span store_manifest, delete_manifest; /* object keys; empty: none */
+    uint64_t store_rows, delete_rows;
+    bool must_merge;
+    const struct rs_column **widen;
+    unsigned widen_count;
+};
+
+struct plan_apply {
+    const struct rs_table *metadata;
+    const char *task;
+    uint32_t key_begin, key_end;
+    int64_t fence;
+    struct span tokens_json;       /* as they will be */
+    const struct plan_work *works; /* in binding order: one global order of tables */
+    unsigned work_count;
+    struct plan_copy copy;
+};
+
+void plan_apply(struct plan *plan, struct arena *arena, const struct plan_apply *facts);
+
+/* One binding's keys to look up. */
+struct plan_lookup {
+    unsigned binding;
+    const struct rs_table *table;
+    struct span manifest;
+    uint64_t rows;
+    uint32_t key_text_bytes; /* the longest string key */
+};
+
+/* BEGIN, temp tables, COPY and counts, one query over all bindings, ROLLBACK (which takes the temp
+ * tables away), in one flight. */
+void plan_load(struct plan *plan,
+               struct arena *arena,
+               const struct plan_lookup *lookups,
+               unsigned count,
+               const struct plan_copy *copy);
+
+#endif
