@@ -28,6 +28,8 @@ struct s3_options {
     const struct secret *session_token;     /* or NULL */
     uint64_t seed;                          /* for jitter */
     struct figures *figures; /* s3_requests, s3_retries, parts are counted here; or NULL */
+    /* 0: the usual ones, 10 s, 60 s and 0.2 s (each retry waits twice as long, up to 20 s) */
+    uint64_t connect_timeout_ms, stall_timeout_ms, retry_first_ms;
 };
 
 /* The http client is lent and outlives it. */
