@@ -558,8 +558,8 @@ static void after_running(struct commit_op *self, struct error *err)
         return;
     }
     self->failure = err;
-    self->failed_statement = pgc_last_failed(self->txn->link.conn);
-    if (pgc_is_connected(self->txn->link.conn)) {
+    self->failed_statement = link_last_failed(self->txn);
+    if (link_is_connected(self->txn)) {
         start_rolling_back(self);
     } else {
         judge(self);

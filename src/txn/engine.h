@@ -40,6 +40,10 @@ struct link {
 void link_connect(struct txn *txn, op_done_fn *done, void *ctx);
 /* Closes whatever there is; a running batch ends with an error first. */
 void link_drop(struct txn *txn, op_done_fn *done, void *ctx);
+/* False also when it was dropped under the caller. */
+bool link_is_connected(const struct txn *txn);
+/* Index of the statement that failed last; no statement's when the connection is gone. */
+unsigned link_last_failed(const struct txn *txn);
 
 /* ---- what a binding has under way in the current transaction */
 

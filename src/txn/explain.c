@@ -106,7 +106,7 @@ static void explain_step(struct op *op)
     case EXPLAIN_BEGINNING: {
         struct pgc_batch batch = {
             .statements = &self->statement, .count = 1, .on_row = take_row, .ctx = self};
-        if (op_must_stop(op) || !pgc_is_connected(self->txn->link.conn)) {
+        if (op_must_stop(op) || !link_is_connected(self->txn)) {
             op_finish_won(op);
             return;
         }

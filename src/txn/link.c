@@ -9,6 +9,8 @@
 
 #include "txn/engine.h"
 
+#include <limits.h>
+
 #define LINK_STATES(X) X(LOOKING) X(CLOSING) X(CONNECTING) X(SETTING)
 #define LINK_ENUM(name) LINK_##name,
 enum link_state { LINK_STATES(LINK_ENUM) };
@@ -166,4 +168,14 @@ void link_connect(struct txn *txn, op_done_fn *done, void *ctx)
 void link_drop(struct txn *txn, op_done_fn *done, void *ctx)
 {
     start(txn, true, done, ctx);
+}
+
+bool link_is_connected(const struct txn *txn)
+{
+    return txn->link.conn && pgc_is_connected(txn->link.conn);
+}
+
+unsigned link_last_failed(const struct txn *txn)
+{
+    return txn->link.conn ? pgc_last_failed(txn->link.conn) : UINT_MAX;
 }

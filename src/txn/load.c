@@ -278,8 +278,8 @@ static void after_running(struct load_op *self, struct error *err)
         return;
     }
     self->failure = err;
-    self->failed_statement = pgc_last_failed(self->txn->link.conn);
-    if (!pgc_is_connected(self->txn->link.conn) || op_must_stop(&self->op)) {
+    self->failed_statement = link_last_failed(self->txn);
+    if (!link_is_connected(self->txn) || op_must_stop(&self->op)) {
         judge(self);
         return;
     }

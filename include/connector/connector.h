@@ -1,0 +1,39 @@
+#ifndef CONNECTOR_CONNECTOR_H
+#define CONNECTOR_CONNECTOR_H
+
+/*
+ * What Flow asks for, answered: the whole program but its arguments. Reads requests from one
+ * descriptor, writes responses to another, and ends once: cleanly when the input ended where it
+ * may, or with the error that is the process's last word.
+ */
+
+#include "base/error.h"
+#include "proto/codec.h"
+#include "runtime/credit.h"
+#include "runtime/loop.h"
+
+struct connector;
+
+struct connector_options {
+    enum proto_codec codec;
+    int in_fd, out_fd;
+    struct credit *credit;         /* lent; zero again at the end */
+    const char *documentation_url; /* NULL or "": our own; else DOCS_URL */
+    const char *s3_endpoint; /* NULL or "": AWS; else AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL */
+    uint64_t seed;           /* jitter of retries */
+};
+
+/* ended(ctx, err) comes once, from the loop, when nothing of it is left there; the connector is
+ * freed by its owner in or after it. */
+typedef void connector_ended_fn(void *ctx, struct error *err);
+struct error *connector_new(struct loop *loop,
+                            const struct connector_options *options,
+                            connector_ended_fn *ended,
+                            void *ctx,
+                            struct connector **ret) MUST_CHECK;
+/* Winds down now: rolls back what is open, aborts uploads; ended follows with ERROR_CANCELLED
+ * unless the end of input was reached already. Idempotent. */
+void connector_stop(struct connector *connector);
+void connector_free(struct connector *connector);
+
+#endif

@@ -1,0 +1,57 @@
+#ifndef CONNECTOR_CONFIG_H
+#define CONNECTOR_CONFIG_H
+
+/*
+ * The endpoint and resource configurations as a person wrote them: strict, all problems at once,
+ * each naming its property. Secrets leave the parsed text as struct secret and nothing else keeps
+ * them.
+ */
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/secret.h"
+#include "redshift/type.h"
+
+struct config_flags { /* advanced.feature_flags */
+    struct rs_type_flags types;
+    bool s3_use_dualstack_endpoints;
+    bool retain_existing_data_on_backfill;
+    bool allow_existing_tables_for_new_bindings;
+    bool always_drop_tables_on_backfill;
+};
+
+struct config {
+    const char *address;     /* as configured */
+    const char *host, *port; /* split; port "5432" when the address has none (as the original) */
+    const char *user, *database, *schema; /* "" when not set */
+    struct secret *password;
+    const char *bucket, *region,
+        *bucket_path; /* path without its one leading slash, cleaned; "" for none */
+    const char *aws_access_key_id;
+    struct secret *aws_secret_access_key;
+    bool hard_delete, no_flow_document;
+    bool has_tunnel, has_schedule, has_trigger;
+    struct config_flags flags;
+};
+
+struct error *config_read(struct arena *arena, struct span json, struct config **ret) MUST_CHECK;
+void config_done(struct config *config); /* wipes the secrets; NULL is fine */
+
+struct resource {
+    const char *table, *schema; /* schema: effective, "" for none */
+    bool delta_updates;
+    struct span path[2];
+    unsigned path_count;
+};
+
+struct error *resource_read(struct arena *arena,
+                            struct span json,
+                            const struct config *config,
+                            struct resource *ret) MUST_CHECK;
+
+/* ---- spec.c: the answer to Spec */
+struct span spec_config_schema(void);
+struct span spec_resource_schema(void);
+const char *spec_documentation_url(void);
+
+#endif

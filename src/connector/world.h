@@ -1,0 +1,56 @@
+#ifndef CONNECTOR_WORLD_H
+#define CONNECTOR_WORLD_H
+
+/*
+ * The outside as one configuration describes it: how to reach the warehouse and the bucket. And
+ * what exists in the warehouse, read by one operation.
+ */
+
+#include "connector/config.h"
+#include "http/client.h"
+#include "pg/conn.h"
+#include "redshift/catalog.h"
+#include "s3/client.h"
+
+struct world {
+    struct loop *loop;
+    const struct config *config; /* lent */
+    struct pgc_options pg;       /* strings lent by config */
+    struct s3 *s3;
+    struct figures *figures;
+};
+
+/* ERROR_CONFIG when the bucket's endpoint is none. s3_endpoint as in connector_options. */
+struct error *world_init(struct world *world,
+                         struct loop *loop,
+                         struct http_client *http,
+                         struct arena *arena,
+                         const struct config *config,
+                         const char *s3_endpoint,
+                         uint64_t seed,
+                         struct figures *figures) MUST_CHECK;
+void world_done(struct world *world); /* all calls are done */
+
+/* Reads what exists under the schemas of these paths and of the metadata table: schemas, tables,
+ * columns. Connects by itself and leaves the connection open for the owner (Apply runs its
+ * statements on it). */
+struct catalog_reading {
+    struct rs_catalog *catalog; /* in the arena, once done */
+    struct pgc_conn *conn;      /* the owner's from done on, also after a failure; may be NULL */
+};
+struct catalog_path {
+    const struct span *path;
+    unsigned count;
+};
+void catalog_read(struct world *world,
+                  struct arena *arena,
+                  const struct catalog_path *paths, /* copied */
+                  unsigned path_count,
+                  struct catalog_reading *ret, /* stays where it is until done */
+                  op_done_fn *done,
+                  void *ctx);
+
+/* The path of the metadata table in this configuration. */
+void world_metadata_path(const struct world *world, struct span ret_path[2], unsigned *ret_count);
+
+#endif
