@@ -228,7 +228,7 @@ struct error *s3_endpoint_make(struct arena *arena,
                                struct s3_endpoint *ret)
 {
     bool is_plain = false;
-    const char *host;
+    const char *host = NULL;
 
     RETURN_IF_ERROR(check_bucket(options->bucket));
     RETURN_IF_ERROR(check_region(options->region));
