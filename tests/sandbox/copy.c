@@ -80,6 +80,20 @@ static bool begin_transaction(struct load *l)
     return !l->own_transaction || run(l, l->ctx->session, "BEGIN");
 }
 
+/* One writer a table until the transaction ends, while readers go on: what Redshift does, and what
+ * the gateway does for the other statements that change a table. */
+static bool lock_table(struct load *l)
+{
+    if (!l->table.lockable) {
+        return true;
+    }
+    struct bytes sql = {0};
+    bytes_printf(&sql, "LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", l->table.backend_name);
+    bool ok = run(l, l->ctx->session, bytes_text(&sql));
+    bytes_done(&sql);
+    return ok;
+}
+
 static bool begin_copy(struct load *l)
 {
     struct bytes sql = {0};
@@ -597,9 +611,8 @@ static bool load(struct load *l)
         return false;
     }
     set_up(l);
-    int64_t before = l->ret->copy_id;
-    if (!find_files(l) || !take_copy_id(l) || !begin_copy(l)) {
-        l->ret->copy_id = before;
+    if (!find_files(l) || !take_copy_id(l) || !lock_table(l) || !begin_copy(l)) {
+        l->ret->copy_id = -1; /* loading has not begun */
         return false;
     }
     return load_files(l) && end_copy(l);
@@ -637,7 +650,6 @@ static void report_success(struct load *l)
     struct copy_outcome *ret = l->ret;
     ret->ok = true;
     ret->row_count = l->st.no_load ? 0 : l->row_count;
-    int len = 0;
     struct bytes text = {0};
     bytes_printf(&text,
                  "Load into table '%s' completed, %" PRId64 " record(s) loaded successfully.",
@@ -648,7 +660,6 @@ static void report_success(struct load *l)
                      "  Check 'sys_load_error_detail' system table for details.",
                      l->table.name, l->error_count);
     }
-    (void)len;
     text_format(ret->notice, sizeof ret->notice, "%s", bytes_text(&text));
     bytes_done(&text);
 }

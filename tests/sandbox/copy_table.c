@@ -16,6 +16,7 @@ enum {
     TABLE_SCHEMA,
     TABLE_NAME,
     TABLE_OWNED,
+    TABLE_LOCKABLE,
     COLUMN_NAME,
     COLUMN_FULL_NAME,
     COLUMN_TYPE,
@@ -31,6 +32,8 @@ enum {
 
 static const char catalog_query[] =
     "SELECT c.oid, c.relkind, n.nspname, c.relname, pg_catalog.pg_has_role(c.relowner, 'USAGE'),"
+    " c.relpersistence <> 't' AND"
+    " pg_catalog.has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'),"
     " a.attname, redshift_sys.full_name(a.attname), t.typname, a.atttypmod, a.attnotnull,"
     " a.attidentity <> '' OR a.attgenerated <> '',"
     " (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user),"
@@ -223,6 +226,7 @@ static void read_facts(const struct backend_result *result, struct copy_table *t
     table->schema_name = copy_text(row[TABLE_SCHEMA]);
     table->oid = copy_text(row[TABLE_OID]);
     table->owner = row[TABLE_OWNED][0] == 't';
+    table->lockable = row[TABLE_LOCKABLE][0] == 't';
     table->user_id = copy_text(row[USER_ID]);
     table->session_id = copy_text(row[SESSION_ID]);
     table->transaction_id = copy_text(row[TRANSACTION_ID]);

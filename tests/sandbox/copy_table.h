@@ -13,6 +13,9 @@ struct copy_table {
     struct copy_column *columns; /* of the row: the column list, or all but identity columns */
     int column_count;
     bool owner; /* the session's role owns the table or is superuser */
+    /* PostgreSQL would let the session take a write lock. Not so for temporary tables, which
+     * nobody else writes, and for roles that may only INSERT. */
+    bool lockable;
 
     char *user_id, *session_id, *transaction_id, *database;
 };

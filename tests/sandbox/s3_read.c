@@ -442,6 +442,10 @@ enum s3_result s3_list(struct s3_reader *reader,
             result = S3_FAILED;
         }
         more = false;
+        if (result == S3_DONE && strstr(bytes_text(&body), "</ListBucketResult>") == NULL) {
+            *ret = (struct s3_failure){.status = x.status, .message = "the listing is cut off"};
+            result = S3_FAILED;
+        }
         if (result == S3_DONE) {
             char truncated[8];
             read_element(&body, "IsTruncated", truncated, sizeof truncated);
