@@ -13,12 +13,12 @@ struct validate_result {
     struct proto_validated_binding *bindings;
     unsigned count;
 };
-void validate_start(struct world *world,
-                    struct arena *arena,
-                    const struct proto_validate *request,
-                    struct validate_result *ret,
-                    op_done_fn *done,
-                    void *ctx);
+struct op *validate_start(struct world *world,
+                          struct arena *arena,
+                          const struct proto_validate *request,
+                          struct validate_result *ret,
+                          op_done_fn *done,
+                          void *ctx);
 
 /* The decision by itself: pure. existing: the table as it is, or NULL. */
 struct error *validate_binding(struct arena *arena,
@@ -34,11 +34,11 @@ struct error *validate_binding(struct arena *arena,
 struct apply_result {
     struct span action;
 };
-void apply_start(struct world *world,
-                 struct arena *arena,
-                 const struct proto_apply *request,
-                 struct apply_result *ret,
-                 op_done_fn *done,
-                 void *ctx);
+struct op *apply_start(struct world *world,
+                       struct arena *arena,
+                       const struct proto_apply *request,
+                       struct apply_result *ret,
+                       op_done_fn *done,
+                       void *ctx);
 
 #endif

@@ -42,13 +42,14 @@ struct catalog_path {
     const struct span *path;
     unsigned count;
 };
-void catalog_read(struct world *world,
-                  struct arena *arena,
-                  const struct catalog_path *paths, /* copied */
-                  unsigned path_count,
-                  struct catalog_reading *ret, /* stays where it is until done */
-                  op_done_fn *done,
-                  void *ctx);
+/* The returned operation may be cancelled until done. */
+struct op *catalog_read(struct world *world,
+                        struct arena *arena,
+                        const struct catalog_path *paths, /* copied */
+                        unsigned path_count,
+                        struct catalog_reading *ret, /* stays where it is until done */
+                        op_done_fn *done,
+                        void *ctx);
 
 /* The path of the metadata table in this configuration. */
 void world_metadata_path(const struct world *world, struct span ret_path[2], unsigned *ret_count);

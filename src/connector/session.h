@@ -1,0 +1,103 @@
+#ifndef CONNECTOR_SESSION_H
+#define CONNECTOR_SESSION_H
+
+/*
+ * The inside of struct connector, for the files of this room only.
+ *
+ *   connector.c   life cycle: bytes in, bytes out, the end
+ *   session.c     is this request legal now? hand it on; answers back
+ *   opening.c     Open: configuration, catalog, engine
+ *   validate.c, apply.c, prerequisite.c, catalog_read.c   short requests, as operations
+ *   config.c, spec.c, binding.c, constraint.c             pure
+ */
+
+#include "connector/connector.h"
+#include "connector/validate.h"
+#include "runtime/stdio.h"
+#include "txn/txn.h"
+
+enum session_state {
+    SESSION_IDLE,      /* Spec, Validate, Apply, Open */
+    SESSION_BUSY,      /* one of them is being answered; nothing is read meanwhile */
+    SESSION_OPENED,    /* the first Acknowledge */
+    SESSION_LOADING,   /* Load, Flush; an acknowledge may be under way */
+    SESSION_FLUSHING,  /* nothing */
+    SESSION_STORING,   /* Store, StartCommit */
+    SESSION_STARTING,  /* nothing */
+    SESSION_COMMITTED, /* Acknowledge */
+    SESSION_ENDING     /* nothing is read any more */
+};
+
+struct session_binding { /* scratch for the tuples of one binding */
+    struct value *keys, *values;
+    unsigned key_count, value_count;
+};
+
+struct connector {
+    struct loop *loop;
+    struct connector_options options;
+    connector_ended_fn *ended;
+    void *ctx;
+
+    struct stdio *io;
+    struct proto_decoder *decoder;
+    struct buf out; /* one encoded response at a time */
+    bool input_ended;
+    enum session_state state;
+
+    /* The request that is being answered, and the world it speaks of. */
+    struct arena *arena;
+    struct arena *message_arena; /* of one request of an open session: nothing outlives it */
+    struct http_client *http;
+    struct config *config;
+    struct world world;
+    bool has_world;
+    struct figures figures;
+    struct op *work; /* validate, apply or the opening, while under way */
+    struct validate_result validated;
+    struct apply_result applied;
+
+    /* The opened session. */
+    struct stage *stage;
+    struct txn *txn;
+    struct session_binding *bindings;
+    unsigned binding_count;
+    struct buf key_scratch, value_scratch;
+    bool is_acknowledging; /* Acknowledge was read, Acknowledged not written */
+    bool has_loads;        /* of the transaction that is being read */
+    uint64_t round, acknowledged_at_ms;
+    struct figures reported; /* as of the last summary line */
+
+    /* The end. */
+    struct op end;
+    bool is_ending;
+    struct error *last_words;
+    struct op_reply engine_reply, io_reply;
+    bool http_closed;
+};
+
+/* Reads requests from the decoder until it wants more bytes or the session must wait. */
+void session_run(struct connector *self);
+/* The input ended: cleanly, or where it must not. */
+void session_input_ended(struct connector *self);
+/* Begins the end; the first call wins. err NULL: a clean one. Consumes err. */
+void connector_end(struct connector *self, struct error *err);
+/* Sends what is in self->out. */
+void connector_send(struct connector *self);
+
+/* The engine's answers; ctx is the connector. */
+void session_acknowledged(void *ctx, struct span patch_json);
+void session_loaded(void *ctx, unsigned binding, struct span doc_json);
+void session_flushed(void *ctx);
+void session_started_commit(void *ctx, struct span patch_json);
+void session_failed(void *ctx, struct error *err);
+
+/* ---- opening.c */
+void opening_start(struct connector *self, const struct proto_open *request);
+/* From the request's config to self->config and self->world. */
+struct error *opening_world(struct connector *self, struct span config_json) MUST_CHECK;
+void opening_forget_world(struct connector *self);
+/* The opening ended: engine open and Opened to be written, or an error. */
+void session_opened(struct connector *self, struct error *err);
+
+#endif
