@@ -23,6 +23,9 @@
 #define METADATA_TABLE "flow_checkpoints_v1"
 #define TOKENS_COLUMN "checkpoint_tokens"
 
+/* The temp table beside a target that may have no alias: no target is likely to have this name. */
+#define STAGED "flow_staged"
+
 /* sys_load_error_detail compares file names with LIKE; '^' stands for itself in no S3 key of ours,
  * and needs no doubling inside a literal as a backslash would. */
 #define LIKE_ESCAPE '^'
@@ -444,21 +447,21 @@ void rs_sql_merge(struct buf *out, const struct rs_table *table, unsigned bindin
     buf_add_span(out, table->identifier);
     buf_add_str(out, " USING ");
     add_temp_name(out, binding, RS_TEMP_STORE);
-    buf_add_str(out, " AS r ON ");
-    add_key_match(out, table, table->identifier, "r");
+    buf_add_str(out, " AS " STAGED " ON ");
+    add_key_match(out, table, table->identifier, STAGED);
     buf_add_str(out, " WHEN MATCHED THEN UPDATE SET ");
     for (unsigned i = first; i < last; i++) {
         if (i > first) {
             buf_add_str(out, ", ");
         }
         buf_add_span(out, table->columns[i].identifier);
-        buf_add_str(out, " = r.");
+        buf_add_str(out, " = " STAGED ".");
         buf_add_span(out, table->columns[i].identifier);
     }
     buf_add_str(out, " WHEN NOT MATCHED THEN INSERT (");
     add_identifiers(out, table, "");
     buf_add_str(out, ") VALUES (");
-    add_identifiers(out, table, "r.");
+    add_identifiers(out, table, STAGED ".");
     buf_add_byte(out, ')');
 }
 
@@ -468,8 +471,8 @@ void rs_sql_delete(struct buf *out, const struct rs_table *table, unsigned bindi
     buf_add_span(out, table->identifier);
     buf_add_str(out, " USING ");
     add_temp_name(out, binding, RS_TEMP_DELETE);
-    buf_add_str(out, " AS r WHERE ");
-    add_key_match(out, table, table->identifier, "r");
+    buf_add_str(out, " AS " STAGED " WHERE ");
+    add_key_match(out, table, table->identifier, STAGED);
 }
 
 void rs_sql_delete_before(struct buf *out,

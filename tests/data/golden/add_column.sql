@@ -1,0 +1,1 @@
+ALTER TABLE sales."Orders" ADD COLUMN "lineItems" SUPER;

@@ -1,0 +1,1 @@
+COPY sales."Orders" (id, "_meta/op", flow_published_at, "lineItems", note, "placedAt", qty, flow_document) FROM 's3://bucket/pa''th/files.manifest' MANIFEST CREDENTIALS 'aws_access_key_id=AKEXAMPLE;aws_secret_access_key=s3cr/et+key' REGION 'eu-west-1' JSON 'auto ignorecase' GZIP DATEFORMAT 'auto' TIMEFORMAT 'auto' TRUNCATECOLUMNS COMPUPDATE OFF

@@ -1,0 +1,1 @@
+DELETE FROM sales."Orders" WHERE flow_published_at < $1

@@ -1,0 +1,1 @@
+SELECT 3, r.flow_document FROM flow_temp_table_3 AS l JOIN sales."Orders" AS r ON l.id = r.id UNION ALL SELECT 5, r.flow_document FROM flow_temp_table_5 AS l JOIN sales."Orders" AS r ON l.id = r.id AND l."_meta/op" = r."_meta/op"

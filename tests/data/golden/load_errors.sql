@@ -1,0 +1,1 @@
+SELECT error_code, file_name, line_number, column_name, column_type, column_length, error_message, COUNT(*) OVER () FROM sys_load_error_detail WHERE file_name LIKE 's3://b/100^%^_x/%' ESCAPE '^' OR file_name LIKE 's3://b/it''s^^/%' ESCAPE '^' ORDER BY start_time DESC, line_number LIMIT 1

@@ -1,0 +1,1 @@
+LOCK "Ops".flow_checkpoints_v1

@@ -1,0 +1,1 @@
+MERGE INTO pairs USING flow_temp_table_4 AS flow_staged ON pairs.name = flow_staged.name AND pairs.hash = flow_staged.hash WHEN MATCHED THEN UPDATE SET name = flow_staged.name WHEN NOT MATCHED THEN INSERT (name, hash) VALUES (flow_staged.name, flow_staged.hash)

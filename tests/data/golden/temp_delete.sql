@@ -1,0 +1,1 @@
+CREATE TEMPORARY TABLE flow_temp_table_4_deleted (name VARCHAR(512), hash VARBYTE(1024000)) DISTSTYLE EVEN

@@ -1,0 +1,1 @@
+CREATE TEMPORARY TABLE flow_temp_table_3 (id BIGINT, "_meta/op" VARCHAR(256), flow_published_at TIMESTAMPTZ, "lineItems" SUPER, note VARCHAR(256), "placedAt" TIMESTAMPTZ, qty NUMERIC(38,0), flow_document SUPER) DISTSTYLE KEY DISTKEY (id)

@@ -1,0 +1,1 @@
+SET json_parse_truncate_strings=ON

@@ -1,0 +1,1 @@
+ALTER TABLE sales."Orders" ALTER COLUMN note TYPE VARCHAR(MAX)
