@@ -111,16 +111,17 @@ error_new_from(enum error_code code, enum error_class cls, const char *origin, c
 #define ERRNO_NAMES(X)                                                                             \
     X(E2BIG)                                                                                       \
     X(EACCES)                                                                                      \
-    X(EADDRINUSE) X(EADDRNOTAVAIL) X(EAFNOSUPPORT) X(EAGAIN) X(EALREADY) X(EBADF) X(EBUSY)         \
-        X(ECANCELED) X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EDESTADDRREQ) X(EDOM)         \
-            X(EDQUOT) X(EEXIST) X(EFAULT) X(EFBIG) X(EHOSTUNREACH) X(EINPROGRESS) X(EINTR)         \
-                X(EINVAL) X(EIO) X(EISCONN) X(EISDIR) X(ELOOP) X(EMFILE) X(EMLINK) X(EMSGSIZE)     \
-                    X(ENAMETOOLONG) X(ENETDOWN) X(ENETRESET) X(ENETUNREACH) X(ENFILE) X(ENOBUFS)   \
-                        X(ENODEV) X(ENOENT) X(ENOEXEC) X(ENOMEM) X(ENOPROTOOPT) X(ENOSPC)          \
-                            X(ENOSYS) X(ENOTCONN) X(ENOTDIR) X(ENOTEMPTY) X(ENOTSOCK) X(ENOTSUP)   \
-                                X(ENOTTY) X(ENXIO) X(EOVERFLOW) X(EPERM) X(EPIPE) X(EPROTO)        \
-                                    X(EPROTONOSUPPORT) X(EPROTOTYPE) X(ERANGE) X(EROFS) X(ESPIPE)  \
-                                        X(ESRCH) X(ETIMEDOUT) X(ETXTBSY) X(EXDEV)
+    X(EADDRINUSE)                                                                                  \
+    X(EADDRNOTAVAIL) X(EAFNOSUPPORT) X(EAGAIN) X(EALREADY) X(EBADF) X(EBUSY) X(ECANCELED)          \
+        X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EDESTADDRREQ) X(EDOM) X(EDQUOT) X(EEXIST)  \
+            X(EFAULT) X(EFBIG) X(EHOSTUNREACH) X(EINPROGRESS) X(EINTR) X(EINVAL) X(EIO) X(EISCONN) \
+                X(EISDIR) X(ELOOP) X(EMFILE) X(EMLINK) X(EMSGSIZE) X(ENAMETOOLONG) X(ENETDOWN)     \
+                    X(ENETRESET) X(ENETUNREACH) X(ENFILE) X(ENOBUFS) X(ENODEV) X(ENOENT)           \
+                        X(ENOEXEC) X(ENOMEM) X(ENOPROTOOPT) X(ENOSPC) X(ENOSYS) X(ENOTCONN)        \
+                            X(ENOTDIR) X(ENOTEMPTY) X(ENOTSOCK) X(ENOTSUP) X(ENOTTY) X(ENXIO)      \
+                                X(EOVERFLOW) X(EPERM) X(EPIPE) X(EPROTO) X(EPROTONOSUPPORT)        \
+                                    X(EPROTOTYPE) X(ERANGE) X(EROFS) X(ESPIPE) X(ESRCH)            \
+                                        X(ETIMEDOUT) X(ETXTBSY) X(EXDEV)
 
 static const char *errno_name(int errnum)
 {

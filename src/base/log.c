@@ -217,8 +217,8 @@ static void add_value(struct buf *out, const struct log_field *field)
             buf_add_str(out, "null");
         }
         for (size_t i = 0; i < field->text.len; i++) {
-            char c = field->text.ptr[i];
-            buf_add_byte(out, c == '\n' || c == '\r' ? ' ' : c); /* one line stays one line */
+            bool ends_line = field->text.ptr[i] == '\n' || field->text.ptr[i] == '\r';
+            buf_add(out, ends_line ? " " : field->text.ptr + i, 1); /* one line stays one line */
         }
         break;
     case LOG_FIELD_END:
@@ -355,9 +355,8 @@ static void write_event(enum log_level level, struct span msg, const struct log_
         msg.len = text_utf8_cut(msg, 64 * KIB);
         add_line(&line, level, msg, too_long, unsaid);
     }
-    if (level < LOG_WARN && !has_room(STDERR_FILENO, line.len)) {
-        count_dropped(unsaid);
-    } else if (!write_line(STDERR_FILENO, line.data, line.len)) {
+    if ((level < LOG_WARN && !has_room(STDERR_FILENO, line.len)) ||
+        !write_line(STDERR_FILENO, line.data, line.len)) {
         count_dropped(unsaid);
     }
     buf_done(&line);

@@ -255,7 +255,9 @@ bool text_from_hex(struct buf *out, struct span text)
     char *to = buf_reserve(out, text.len / 2);
     if (to) {
         for (size_t i = 0; i < text.len / 2; i++) {
-            to[i] = (char)(hex_value(text.ptr[2 * i]) << 4 | hex_value(text.ptr[2 * i + 1]));
+            unsigned high = (unsigned)hex_value(text.ptr[2 * i]);
+            unsigned low = (unsigned)hex_value(text.ptr[2 * i + 1]);
+            to[i] = (char)(high << 4 | low);
         }
         buf_commit(out, text.len / 2);
     }
@@ -288,8 +290,11 @@ void text_add_base64(struct buf *out, struct span bytes)
         uint32_t three = (uint32_t)at[0] << 16 | (left == 2 ? (uint32_t)at[1] << 8 : 0);
         to[0] = alphabet[three >> 18];
         to[1] = alphabet[three >> 12 & 63];
-        to[2] = left == 2 ? alphabet[three >> 6 & 63] : '=';
+        to[2] = '=';
         to[3] = '=';
+        if (left == 2) {
+            to[2] = alphabet[three >> 6 & 63];
+        }
     }
     buf_commit(out, encoded);
 }
@@ -861,8 +866,8 @@ bool text_from_rfc3339(struct span text, int64_t *ret_seconds, int32_t *ret_nano
         minute > 59 || second > 60) {
         return false;
     }
-    int64_t seconds =
-        days_from_date(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset;
+    int64_t seconds = days_from_date(year, month, day) * 86400 + (int64_t)hour * 3600 +
+                      (int64_t)minute * 60 + second - offset;
     /* Leap seconds come at the end of a UTC day only; they count as the second that follows. */
     if (second == 60 && seconds % 86400 != 0) {
         return false;
