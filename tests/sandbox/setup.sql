@@ -162,10 +162,11 @@ BEGIN
 END
 $setup$;
 
--- Compact JSON text: white space outside strings goes.
+-- Compact JSON text: white space outside strings goes. Function bodies are read under the session's
+-- standard_conforming_strings, which is off for clients: so E'' wherever there is a backslash.
 CREATE OR REPLACE FUNCTION redshift_sys.compact(value jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
-    $$ SELECT regexp_replace(value::text, '("(?:[^"\\]|\\.)*")|\s+', '\1', 'g') $$;
+    $$ SELECT regexp_replace(value::text, E'("(?:[^"\\\\]|\\\\.)*")|\\s+', E'\\1', 'g') $$;
 
 CREATE OR REPLACE FUNCTION redshift_sys.json_serialize(value super) RETURNS bpchar
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -375,8 +376,8 @@ BEGIN
     WHEN 'base64' THEN RETURN decode(value, 'base64')::varbyte;
     WHEN 'utf8', 'utf-8' THEN RETURN convert_to(value, 'UTF8')::varbyte;
     WHEN 'binary' THEN
-        RETURN (SELECT coalesce(string_agg(set_byte('\x00', 0,
-                    (substr(value, 1 + 8 * i, 8))::bit(8)::integer), '' ORDER BY i), '\x')
+        RETURN (SELECT coalesce(string_agg(set_byte(decode('00', 'hex'), 0,
+                    (substr(value, 1 + 8 * i, 8))::bit(8)::integer), '' ORDER BY i), '')
                 FROM generate_series(0, length(value) / 8 - 1) AS i)::varbyte;
     ELSE RAISE EXCEPTION 'Invalid format: %', format USING ERRCODE = '22023';
     END CASE;
@@ -667,3 +668,10 @@ BEGIN
     END LOOP;
 END
 $setup$;
+
+CREATE OR REPLACE FUNCTION redshift_sys.to_hex(value varbyte) RETURNS bpchar
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$ SELECT encode(value::bytea, 'hex')::bpchar $$;
+CREATE OR REPLACE FUNCTION redshift_sys.to_hex(value bigint) RETURNS bpchar
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$ SELECT pg_catalog.to_hex(value)::bpchar $$;
+CREATE OR REPLACE FUNCTION redshift_sys.from_hex(value text) RETURNS varbyte
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$ SELECT decode(value, 'hex')::varbyte $$;

@@ -1,0 +1,326 @@
+/*
+ * redshift-sandbox: Amazon Redshift, played in front of PostgreSQL 15. This file reads the
+ * arguments, prepares database and certificate, listens, and gives each connection a process of its
+ * own. SIGTERM or SIGINT ends it and its children.
+ */
+#include "sandbox/gateway.h"
+
+#include "sandbox/copy_bytes.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    EXIT_USAGE = 2,
+    CONNECTIONS_MAX = 500,
+};
+
+struct arguments {
+    const char *listen;
+    const char *ready_file;
+    const char *certificate_out;
+    const char *password_file;
+    struct gateway gateway;
+};
+
+static volatile sig_atomic_t stopping;
+
+static void on_stop(int signal_number)
+{
+    (void)signal_number;
+    stopping = 1;
+}
+
+/* ------------------------------------------------------------------------------- arguments */
+
+static void print_usage(void)
+{
+    (void)fputs(
+        "usage: redshift-sandbox --listen ADDRESS:PORT --backend-host HOST --backend-port N\n"
+        "         --backend-user NAME --database NAME --user NAME --password-file FILE\n"
+        "         [--isolation snapshot|serializable] [--require-tls] [--auth md5|digest]\n"
+        "         [--case-sensitive] [--ready-file FILE] [--certificate-out FILE]\n"
+        "COPY reads from the endpoint in AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL.\n",
+        stderr);
+}
+
+static bool choose(const char *value, const char *off, const char *on, bool *ret)
+{
+    *ret = strcmp(value, on) == 0;
+    return *ret || strcmp(value, off) == 0;
+}
+
+static bool take_argument(struct arguments *a, int option, const char *value)
+{
+    struct gateway *g = &a->gateway;
+    char *end;
+
+    switch (option) {
+    case 'l':
+        a->listen = value;
+        return true;
+    case 'h':
+        g->superuser.host = value;
+        return true;
+    case 'p':
+        g->superuser.port = (int)strtol(value, &end, 10);
+        return *end == '\0' && g->superuser.port > 0 && g->superuser.port < 65536;
+    case 'b':
+        g->superuser.user = value;
+        return true;
+    case 'd':
+        g->database = value;
+        return true;
+    case 'u':
+        g->user = value;
+        return true;
+    case 'w':
+        a->password_file = value;
+        return true;
+    case 'i':
+        return choose(value, "snapshot", "serializable", &g->serializable);
+    case 't':
+        g->require_tls = true;
+        return true;
+    case 'a':
+        return choose(value, "md5", "digest", &g->digest);
+    case 'c':
+        g->case_sensitive = true;
+        return true;
+    case 'r':
+        a->ready_file = value;
+        return true;
+    case 'o':
+        a->certificate_out = value;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool read_arguments(int argc, char **argv, struct arguments *a)
+{
+    static const struct option options[] = {
+        {"listen", required_argument, NULL, 'l'},
+        {"backend-host", required_argument, NULL, 'h'},
+        {"backend-port", required_argument, NULL, 'p'},
+        {"backend-user", required_argument, NULL, 'b'},
+        {"database", required_argument, NULL, 'd'},
+        {"user", required_argument, NULL, 'u'},
+        {"password-file", required_argument, NULL, 'w'},
+        {"isolation", required_argument, NULL, 'i'},
+        {"require-tls", no_argument, NULL, 't'},
+        {"auth", required_argument, NULL, 'a'},
+        {"case-sensitive", no_argument, NULL, 'c'},
+        {"ready-file", required_argument, NULL, 'r'},
+        {"certificate-out", required_argument, NULL, 'o'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (!take_argument(a, option, optarg)) {
+            return false;
+        }
+    }
+    return optind == argc && a->listen != NULL && a->gateway.superuser.host != NULL &&
+           a->gateway.superuser.port != 0 && a->gateway.superuser.user != NULL &&
+           a->gateway.database != NULL && a->gateway.user != NULL && a->password_file != NULL &&
+           strcmp(a->gateway.user, a->gateway.superuser.user) != 0;
+}
+
+/* The first line of the file. */
+static char *read_password(const char *path)
+{
+    char line[1024];
+    FILE *file = fopen(path, "r");
+
+    if (file == NULL) {
+        return NULL;
+    }
+    bool ok = fgets(line, sizeof line, file) != NULL;
+    (void)fclose(file);
+    if (!ok) {
+        return NULL;
+    }
+    line[strcspn(line, "\r\n")] = '\0';
+    return strdup(line);
+}
+
+/* ------------------------------------------------------------------------------- listening */
+
+static int open_listener(const char *where, char *ret_bound, size_t size)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    char host[64];
+    char text[INET_ADDRSTRLEN];
+    const char *colon = strrchr(where, ':');
+    int on = 1;
+
+    if (colon == NULL || (size_t)(colon - where) >= sizeof host) {
+        return -1;
+    }
+    memcpy(host, where, (size_t)(colon - where));
+    host[colon - where] = '\0';
+    address.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
+    if (inet_pton(AF_INET, host, &address.sin_addr) != 1) {
+        return -1;
+    }
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 128) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &length) != 0) {
+        return -1;
+    }
+    (void)inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
+    text_format(ret_bound, size, "%s:%d", text, ntohs(address.sin_port));
+    return fd;
+}
+
+/* Written beside and renamed, so that whoever waits for the file finds it whole. */
+static bool write_ready(const char *path, const char *bound)
+{
+    struct bytes beside = {0};
+    bytes_printf(&beside, "%s.new", path);
+    FILE *file = fopen(bytes_text(&beside), "w");
+    bool ok = file != NULL && fprintf(file, "%s\n", bound) > 0;
+
+    if (file != NULL) {
+        ok = fclose(file) == 0 && ok;
+    }
+    ok = ok && rename(beside.at, path) == 0;
+    bytes_done(&beside);
+    return ok;
+}
+
+static void serve(const struct gateway *gateway, int fd, pid_t parent)
+{
+    int on = 1;
+
+    (void)signal(SIGTERM, SIG_DFL);
+    (void)signal(SIGINT, SIG_DFL);
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) {
+        _exit(0); /* the parent went before the line above */
+    }
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    session_run(gateway, fd);
+}
+
+static void reap(pid_t *children, size_t *count)
+{
+    pid_t pid;
+
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+        for (size_t i = 0; i < *count; i++) {
+            if (children[i] == pid) {
+                children[i] = children[--*count];
+                break;
+            }
+        }
+    }
+}
+
+/* Accepts until a signal says stop. Returns true in a child whose connection has ended. */
+static bool accept_all(const struct gateway *gateway, int listener)
+{
+    static pid_t children[CONNECTIONS_MAX];
+    size_t count = 0;
+    pid_t own = getpid();
+
+    while (!stopping) {
+        int fd = accept(listener, NULL, NULL);
+        reap(children, &count);
+        if (fd < 0) {
+            continue; /* a child ended, a signal came, or the client has gone already */
+        }
+        pid_t pid = count < CONNECTIONS_MAX ? fork() : -1;
+        if (pid == 0) {
+            (void)close(listener);
+            serve(gateway, fd, own);
+            return true;
+        }
+        if (pid > 0) {
+            children[count++] = pid;
+        }
+        (void)close(fd);
+    }
+    for (size_t i = 0; i < count; i++) {
+        (void)kill(children[i], SIGTERM);
+    }
+    while (waitpid(-1, NULL, 0) > 0) {
+    }
+    return false;
+}
+
+/* Interrupts accept() so that ended children are collected. */
+static void on_child(int signal_number)
+{
+    (void)signal_number;
+}
+
+static void install_signals(void)
+{
+    struct sigaction stop = {.sa_handler = on_stop};
+    struct sigaction child = {.sa_handler = on_child};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    (void)sigaction(SIGTERM, &stop, NULL);
+    (void)sigaction(SIGINT, &stop, NULL);
+    (void)sigaction(SIGCHLD, &child, NULL);
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
+static int fail(const char *message, const char *what)
+{
+    gateway_log("error", message, "what", what, "errno", strerror(errno), NULL);
+    return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a = {0};
+    char bound[64];
+
+    if (!read_arguments(argc, argv, &a)) {
+        print_usage();
+        return EXIT_USAGE;
+    }
+    a.gateway.superuser.database = a.gateway.database;
+    a.gateway.password = read_password(a.password_file);
+    if (a.gateway.password == NULL) {
+        return fail("cannot read the password", a.password_file);
+    }
+    a.gateway.tls = gateway_make_tls(a.certificate_out);
+    if (a.gateway.tls == NULL) {
+        return fail("cannot make a certificate",
+                    a.certificate_out != NULL ? a.certificate_out : "");
+    }
+    if (!gateway_setup(&a.gateway)) {
+        return EXIT_FAILURE;
+    }
+    install_signals();
+    int listener = open_listener(a.listen, bound, sizeof bound);
+    if (listener < 0) {
+        return fail("cannot listen", a.listen);
+    }
+    if (a.ready_file != NULL && !write_ready(a.ready_file, bound)) {
+        return fail("cannot write the ready file", a.ready_file);
+    }
+    gateway_log("info", "accepting connections", "address", bound, NULL);
+    (void)accept_all(&a.gateway, listener);
+    SSL_CTX_free(a.gateway.tls);
+    free(a.gateway.password);
+    return EXIT_SUCCESS;
+}
