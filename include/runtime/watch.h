@@ -18,9 +18,12 @@ struct watch;
 
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 
-/* fd is lent. Closed by op_finish at the latest. */
+/* fd is lent. Closed by op_finish at the latest. Errors have the errno name as origin: EPERM for a
+ * file, which cannot be watched, EEXIST for a descriptor that has a watch already. */
 struct error *watch_new(struct op *op, int fd, struct watch **ret) MUST_CHECK;
-/* What to wait for; 0 stops. Keeps what has already been seen. */
+/* What to wait for; 0 stops. Keeps what has already been seen. Level-triggered: what is asked for
+ * and not consumed marks again at every turn of the loop, so ask only for what you will act upon.
+ */
 struct error *watch_set(struct watch *watch, int events) MUST_CHECK;
 /* The events seen since the last call; asking clears them. */
 int watch_take(struct watch *watch);

@@ -107,33 +107,45 @@ error_new_from(enum error_code code, enum error_class cls, const char *origin, c
     return new_error(code, cls, origin, sentence);
 }
 
+#define ERRNO_ROW(name)                                                                            \
+    {                                                                                              \
+        name, #name                                                                                \
+    }
+
 /* The errors that files, sockets and memory can give. */
-#define ERRNO_NAMES(X)                                                                             \
-    X(E2BIG)                                                                                       \
-    X(EACCES)                                                                                      \
-    X(EADDRINUSE)                                                                                  \
-    X(EADDRNOTAVAIL) X(EAFNOSUPPORT) X(EAGAIN) X(EALREADY) X(EBADF) X(EBUSY) X(ECANCELED)          \
-        X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EDESTADDRREQ) X(EDOM) X(EDQUOT) X(EEXIST)  \
-            X(EFAULT) X(EFBIG) X(EHOSTUNREACH) X(EINPROGRESS) X(EINTR) X(EINVAL) X(EIO) X(EISCONN) \
-                X(EISDIR) X(ELOOP) X(EMFILE) X(EMLINK) X(EMSGSIZE) X(ENAMETOOLONG) X(ENETDOWN)     \
-                    X(ENETRESET) X(ENETUNREACH) X(ENFILE) X(ENOBUFS) X(ENODEV) X(ENOENT)           \
-                        X(ENOEXEC) X(ENOMEM) X(ENOPROTOOPT) X(ENOSPC) X(ENOSYS) X(ENOTCONN)        \
-                            X(ENOTDIR) X(ENOTEMPTY) X(ENOTSOCK) X(ENOTSUP) X(ENOTTY) X(ENXIO)      \
-                                X(EOVERFLOW) X(EPERM) X(EPIPE) X(EPROTO) X(EPROTONOSUPPORT)        \
-                                    X(EPROTOTYPE) X(ERANGE) X(EROFS) X(ESPIPE) X(ESRCH)            \
-                                        X(ETIMEDOUT) X(ETXTBSY) X(EXDEV)
+static const struct {
+    int number;
+    const char *name;
+} errno_names[] = {ERRNO_ROW(E2BIG),           ERRNO_ROW(EACCES),       ERRNO_ROW(EADDRINUSE),
+                   ERRNO_ROW(EADDRNOTAVAIL),   ERRNO_ROW(EAFNOSUPPORT), ERRNO_ROW(EAGAIN),
+                   ERRNO_ROW(EALREADY),        ERRNO_ROW(EBADF),        ERRNO_ROW(EBUSY),
+                   ERRNO_ROW(ECANCELED),       ERRNO_ROW(ECONNABORTED), ERRNO_ROW(ECONNREFUSED),
+                   ERRNO_ROW(ECONNRESET),      ERRNO_ROW(EDESTADDRREQ), ERRNO_ROW(EDOM),
+                   ERRNO_ROW(EDQUOT),          ERRNO_ROW(EEXIST),       ERRNO_ROW(EFAULT),
+                   ERRNO_ROW(EFBIG),           ERRNO_ROW(EHOSTUNREACH), ERRNO_ROW(EINPROGRESS),
+                   ERRNO_ROW(EINTR),           ERRNO_ROW(EINVAL),       ERRNO_ROW(EIO),
+                   ERRNO_ROW(EISCONN),         ERRNO_ROW(EISDIR),       ERRNO_ROW(ELOOP),
+                   ERRNO_ROW(EMFILE),          ERRNO_ROW(EMLINK),       ERRNO_ROW(EMSGSIZE),
+                   ERRNO_ROW(ENAMETOOLONG),    ERRNO_ROW(ENETDOWN),     ERRNO_ROW(ENETRESET),
+                   ERRNO_ROW(ENETUNREACH),     ERRNO_ROW(ENFILE),       ERRNO_ROW(ENOBUFS),
+                   ERRNO_ROW(ENODEV),          ERRNO_ROW(ENOENT),       ERRNO_ROW(ENOEXEC),
+                   ERRNO_ROW(ENOMEM),          ERRNO_ROW(ENOPROTOOPT),  ERRNO_ROW(ENOSPC),
+                   ERRNO_ROW(ENOSYS),          ERRNO_ROW(ENOTCONN),     ERRNO_ROW(ENOTDIR),
+                   ERRNO_ROW(ENOTEMPTY),       ERRNO_ROW(ENOTSOCK),     ERRNO_ROW(ENOTSUP),
+                   ERRNO_ROW(ENOTTY),          ERRNO_ROW(ENXIO),        ERRNO_ROW(EOVERFLOW),
+                   ERRNO_ROW(EPERM),           ERRNO_ROW(EPIPE),        ERRNO_ROW(EPROTO),
+                   ERRNO_ROW(EPROTONOSUPPORT), ERRNO_ROW(EPROTOTYPE),   ERRNO_ROW(ERANGE),
+                   ERRNO_ROW(EROFS),           ERRNO_ROW(ESPIPE),       ERRNO_ROW(ESRCH),
+                   ERRNO_ROW(ETIMEDOUT),       ERRNO_ROW(ETXTBSY),      ERRNO_ROW(EXDEV)};
 
 static const char *errno_name(int errnum)
 {
-    switch (errnum) {
-#define ERRNO_CASE(name)                                                                           \
-    case name:                                                                                     \
-        return #name;
-        ERRNO_NAMES(ERRNO_CASE)
-#undef ERRNO_CASE
-    default:
-        return NULL;
+    for (size_t i = 0; i < ARRAY_LEN(errno_names); i++) {
+        if (errno_names[i].number == errnum) {
+            return errno_names[i].name;
+        }
     }
+    return NULL;
 }
 
 struct error *error_from_errno(int errnum, enum error_class cls, const char *fmt, ...)
@@ -183,10 +195,11 @@ void error_set_hint(struct error *err, const char *fmt, ...)
     if (!err) {
         return;
     }
-    mem_free(err->hint);
     va_start(args, fmt);
-    err->hint = format(fmt, args);
+    char *hint = format(fmt, args); /* may quote the old one */
     va_end(args);
+    mem_free(err->hint);
+    err->hint = hint;
 }
 
 void error_set_class(struct error *err, enum error_class cls)

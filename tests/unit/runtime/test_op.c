@@ -326,6 +326,48 @@ static void the_first_failure_wins_and_a_cancel_does_not_hide_it(void **state)
     loop_free(loop);
 }
 
+struct family {
+    struct thing parent;
+    struct op child;
+    struct op_reply reply;
+    unsigned answers;
+};
+
+static void take_answer(struct thing *thing)
+{
+    struct family *family = CONTAINER_OF(thing, struct family, parent);
+    struct error *err = NULL;
+
+    if (op_reply_take(&family->reply, &err)) {
+        family->answers++;
+        assert_false(op_reply_take(&family->reply, &err)); /* once */
+        assert_false(family->reply.awaited);
+        op_fail(&thing->op, err);
+        op_finish(&thing->op);
+    }
+}
+
+static void a_childs_answer_is_a_fact_of_its_parent(void **state)
+{
+    struct loop *loop = loop_new();
+    struct family family;
+
+    (void)state;
+    memset(&family, 0, sizeof(family));
+    thing_init(&family.parent, loop);
+    family.parent.on_step = take_answer;
+    op_mark(&family.parent.op); /* before there is an answer: nothing to take */
+    op_reply_expect(&family.reply, &family.parent.op);
+    op_init(&family.child, loop, &thing_kind, op_reply_done, &family.reply);
+    op_fail(&family.child, error_new(ERROR_HTTP, ERROR_RETRY, "the child's"));
+    op_finish(&family.child);
+    assert_true(family.reply.awaited && !family.reply.came);
+    loop_run(loop);
+    assert_int_equal(family.answers, 1);
+    expect_error(&family.parent, ERROR_HTTP);
+    loop_free(loop);
+}
+
 /* ---------------------------------------------------------------- timers */
 
 static void restart_then_end(struct thing *thing)
@@ -654,6 +696,7 @@ int main(void)
         cmocka_unit_test(a_state_marks_and_is_traced),
         cmocka_unit_test(cancel_is_answered_in_each_state),
         cmocka_unit_test(the_first_failure_wins_and_a_cancel_does_not_hide_it),
+        cmocka_unit_test(a_childs_answer_is_a_fact_of_its_parent),
         cmocka_unit_test(a_timer_expires_restarts_and_closes_early),
         cmocka_unit_test(done_waits_for_every_handle),
         cmocka_unit_test(a_watch_tells_what_is_possible),
