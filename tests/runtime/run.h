@@ -1,0 +1,150 @@
+/* One run of the played runtime: options in, a driven connector, a verdict out. */
+#ifndef FLOW_RUNTIME_RUN_H
+#define FLOW_RUNTIME_RUN_H
+
+#include "keymap.h"
+#include "peer.h"
+#include "reclog.h"
+#include "source.h"
+#include "task.h"
+
+/* How a step or the run ended; the first five are the program's exit codes. */
+enum fr_end {
+    FR_OK = 0,
+    FR_USAGE = 1,
+    FR_FAILED = 2,    /* the connector failed for good */
+    FR_VIOLATION = 3, /* the connector broke a rule of the protocol */
+    FR_MISMATCH = 4,  /* a document is not what was stored */
+    FR_DIED = 5       /* the process ended; the run may start another */
+};
+
+enum fr_until { FR_UNTIL_SPEC, FR_UNTIL_VALIDATE, FR_UNTIL_APPLY, FR_UNTIL_ALL };
+enum fr_early { FR_EARLY_NONE, FR_EARLY_SOME, FR_EARLY_ALL };
+
+/* --kill-at POINT[#n][+ms] */
+struct fr_kill {
+    char point[40];
+    unsigned count; /* at which occurrence */
+    unsigned delay_ms;
+    bool fired;
+};
+
+enum { FR_MAX_KILLS = 64 };
+
+struct fr_options {
+    const char *catalog, *fixture, *state_dir, *connector, *materialization, *config, *log;
+    const char *report, *dump, *group, *log_level;
+    enum fr_codec codec;
+    bool codec_given, pretty;
+    enum fr_until until;
+    enum fr_early early;
+    bool is_v2, force_loads, same_boundaries, not_drained, apply_again;
+    uint64_t seed, max_transactions, merge_commits, generate_count, generate_bytes, per_transaction;
+    unsigned max_restarts, timeout_s, arm;
+    struct fr_kill kills[FR_MAX_KILLS];
+    unsigned kill_count;
+    const char *kill_files[FR_MAX_KILLS];
+    bool kill_file_used[FR_MAX_KILLS];
+    unsigned kill_file_count;
+    const char *hard_delete; /* "yes", "no" or NULL: as the configuration says */
+};
+
+struct fr_run {
+    struct fr_options options;
+    struct fr_task task;
+    struct fr_source source;
+    struct fr_reclog log;
+    struct fr_peer peer;
+    struct fr_launch launch;
+    struct fr_random random;
+    struct fr_keymap model; /* what is committed, standard bindings */
+
+    /* Where the source stands, and how far it was ever read. */
+    uint64_t position, marks, high_water;
+
+    /* The current session. */
+    struct fr_arena message_arena;
+    bool acknowledged, disable_load_optimization;
+    unsigned in_flight_kill; /* index + 1 of a kill that waits for its delay */
+    int64_t kill_time_ms;
+    bool expected_death;
+    unsigned session_commits;
+    struct fr_buf started_patches, flushed_patches, acknowledged_patches; /* v2, framed */
+
+    /* The current transaction. */
+    struct fr_keymap txn;
+    struct fr_arena txn_arena;
+    struct fr_link *links; /* documents of keys */
+    size_t link_count, link_room;
+    struct fr_buf *max_keys; /* per binding, committed */
+    struct fr_buf *txn_max_keys;
+    uint64_t txn_loads_sent, txn_loads_answered;
+
+    /* Message counters for --kill-at. */
+    struct fr_counter *counters;
+    size_t counter_count;
+
+    /* The report. */
+    uint64_t documents, transactions, loads, loaded, stores, deletes, updates;
+    unsigned kills, restarts;
+    double seconds;
+
+    struct fr_buf verdict; /* one line: the rule, the failure or the mismatch */
+};
+
+/* Everything from reading the catalog to the summary; the summary is written to summary. */
+enum fr_end fr_run(struct fr_run *run, struct fr_buf *summary);
+void fr_run_done(struct fr_run *run);
+
+/* ---- steps, in session.c */
+
+enum fr_end fr_session_prepare(struct fr_run *run); /* Spec, Validate, Apply as far as needed */
+enum fr_end fr_session_transactions(struct fr_run *run);
+bool fr_session_is_drained(const struct fr_run *run);
+
+/* ---- one transaction's documents, in traffic.c */
+
+struct fr_link {
+    uint64_t position;
+    uint32_t next; /* FR_NOWHERE at the end */
+};
+
+struct fr_stored {
+    struct fr_json *doc;
+    struct fr_buf *values; /* packed or JSON, by codec and mode */
+    struct fr_buf *text;   /* the document as it is sent and kept */
+    bool exists, deleted;
+    bool removed; /* a hard delete: the destination holds nothing afterwards */
+    bool plain;   /* just the one document of the source, unreduced */
+};
+
+/* Reads the documents of [from, to) into the transaction. */
+enum fr_end fr_traffic_collect(struct fr_run *run, uint64_t from, uint64_t to);
+void fr_traffic_clear(struct fr_run *run);
+/* Reduces an entry's documents into its Loaded document and renders the row. */
+enum fr_end fr_traffic_reduce(struct fr_run *run,
+                              struct fr_entry *entry,
+                              struct fr_arena *arena,
+                              struct fr_stored *ret);
+void fr_traffic_put_load(struct fr_run *run, uint32_t binding, const char *key, size_t len);
+void fr_traffic_put_store(struct fr_run *run,
+                          uint32_t binding,
+                          const char *key,
+                          size_t len,
+                          const struct fr_stored *stored);
+/* Is the Loaded document right? Marks the entry. */
+enum fr_end fr_traffic_loaded(struct fr_run *run, const struct fr_json *loaded);
+/* The committed document of an entry of the model, or NULL. */
+struct fr_json *
+fr_traffic_model_document(struct fr_run *run, struct fr_arena *arena, const struct fr_entry *entry);
+/* Moves the transaction into the model and the largest keys. */
+void fr_traffic_commit(struct fr_run *run);
+/* Builds the model from the source up to the committed position. */
+enum fr_end fr_traffic_rebuild(struct fr_run *run);
+enum fr_end fr_traffic_dump(struct fr_run *run, const char *dir);
+
+/* Sets the verdict and returns end. */
+enum fr_end fr_verdict(struct fr_run *run, enum fr_end end, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,52 @@
+/* Where documents come from: a fixture file (one JSON value per line, ["collection", {document}] or
+   {"commit": true}) or a generator. Positions count documents; the clock of a document follows from
+   its position, so that a replay gives the same document again. */
+#ifndef FLOW_RUNTIME_SOURCE_H
+#define FLOW_RUNTIME_SOURCE_H
+
+#include "task.h"
+
+struct fr_line; /* one document of the fixture */
+
+struct fr_source {
+    struct fr_buf text;    /* the fixture */
+    struct fr_line *lines; /* by position */
+    uint64_t *marks;       /* positions after which a transaction ends, ascending, may repeat */
+    uint64_t document_count;
+    uint64_t mark_count;
+    bool *feeds; /* [first binding of a collection][binding]: same collection */
+    size_t binding_count;
+
+    /* The generator: one template whose texts are exchanged for each document. */
+    bool generates;
+    uint64_t document_bytes;
+    struct fr_json *shape, *number, *uuid, *payload;
+    size_t shape_bytes; /* of the template without number and payload */
+    char number_text[24];
+    char uuid_text[40];
+    struct fr_buf noise; /* payloads are windows into it */
+    struct fr_arena arena;
+};
+
+/* Reads a fixture; lines of unknown collections are refused. False with a sentence. */
+bool fr_source_open(struct fr_source *source,
+                    const struct fr_task *task,
+                    const char *path,
+                    struct fr_buf *error);
+/* count documents of about bytes each for the first binding's collection, which needs an integer
+   key and a string location to fill. transaction: documents per transaction. */
+bool fr_source_generate(struct fr_source *source,
+                        const struct fr_task *task,
+                        uint64_t count,
+                        uint64_t bytes,
+                        uint64_t transaction,
+                        struct fr_buf *error);
+void fr_source_done(struct fr_source *source);
+
+/* The document at a position. Lives in the arena, or (generator) until the next call. */
+struct fr_json *
+fr_source_document(struct fr_source *source, struct fr_arena *arena, uint64_t position);
+/* Does the document at a position go to this binding? */
+bool fr_source_feeds(const struct fr_source *source, uint64_t position, size_t binding);
+
+#endif
