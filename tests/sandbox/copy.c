@@ -22,6 +22,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     FLUSH_BYTES = 256 * 1024,
@@ -47,6 +48,7 @@ struct load {
 
     int64_t row_count, error_count, byte_count;
     int file_count;
+    int64_t started;      /* seconds since 1970 */
     bool own_transaction; /* the session was idle: BEGIN and COMMIT are ours */
     bool copying;         /* backend_copy_begin answered, end or fail is due */
     bool backend_lost;
@@ -624,7 +626,7 @@ static void write_history(struct load *l, bool ok)
     bytes_printf(
         &sql,
         "INSERT INTO redshift_sys.sys_load_history (user_id, query_id, transaction_id,"
-        " session_id, database_name, schema_name, table_name, end_time, data_source,"
+        " session_id, database_name, schema_name, table_name, start_time, end_time, data_source,"
         " file_format, loaded_rows, loaded_bytes, source_file_count, source_file_bytes,"
         " file_count_scanned, file_bytes_scanned, error_count, status) VALUES (%s, %" PRId64
         ", %s, %s, ",
@@ -634,7 +636,8 @@ static void write_history(struct load *l, bool ok)
     bytes_put_literal(&sql, l->table.schema_name);
     bytes_put_text(&sql, ", ");
     bytes_put_literal(&sql, l->table.name);
-    bytes_put_text(&sql, ", now() AT TIME ZONE 'UTC', ");
+    bytes_printf(&sql, ", to_timestamp(%" PRId64 ") AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC', ",
+                 l->started);
     bytes_put_literal(&sql, l->st.source);
     bytes_printf(&sql,
                  ", 'json', %" PRId64 ", %" PRId64 ", %d, %" PRId64 ", %d, %" PRId64 ", %" PRId64
@@ -679,7 +682,7 @@ static void clean_up(struct load *l)
 void copy_execute(struct copy_context *ctx, const char *sql, struct copy_outcome *ret)
 {
     *ret = (struct copy_outcome){.copy_id = -1};
-    struct load l = {.ctx = ctx, .ret = ret};
+    struct load l = {.ctx = ctx, .ret = ret, .started = (int64_t)time(NULL)};
     bool ok = copy_statement_parse(sql, &l.st, ret) && load(&l);
     if (ok) {
         report_success(&l);
