@@ -11,13 +11,7 @@
 #include "sandbox/copy.h"
 
 #include "sandbox/backend.h"
-#include "sandbox/copy_bytes.h"
-#include "sandbox/copy_manifest.h"
-#include "sandbox/copy_row.h"
-#include "sandbox/copy_statement.h"
-#include "sandbox/copy_table.h"
-#include "sandbox/copy_unpack.h"
-#include "sandbox/s3_read.h"
+#include "sandbox/copy_load.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -26,32 +20,7 @@
 
 enum {
     FLUSH_BYTES = 256 * 1024,
-    MANIFEST_BYTES_MAX = 64 * 1024 * 1024,
     RECORDED_ERRORS_MAX = 100, /* rows of sys_load_error_detail per COPY */
-};
-
-struct load {
-    struct copy_context *ctx;
-    struct copy_outcome *ret;
-    struct copy_statement st;
-    struct copy_table table;
-    struct s3_reader *reader;
-    struct copy_convert convert;
-    struct copy_rows rows;
-    struct json_split split;
-    struct unpack *unpack;
-    struct bytes out;
-
-    struct manifest files; /* what is to be loaded, from the manifest or the listing */
-    const struct manifest_entry *file;
-    char file_url[1200];
-
-    int64_t row_count, error_count, byte_count;
-    int file_count;
-    int64_t started;      /* seconds since 1970 */
-    bool own_transaction; /* the session was idle: BEGIN and COMMIT are ours */
-    bool copying;         /* backend_copy_begin answered, end or fail is due */
-    bool backend_lost;
 };
 
 /* ------------------------------------------------------------------ talking to PostgreSQL */
@@ -66,14 +35,6 @@ static bool run(struct load *l, struct backend *backend, const char *sql)
     }
     backend_result_done(&result);
     return ok;
-}
-
-/* Writes a row of bookkeeping. The outcome of the COPY does not depend on it. */
-static void note(struct load *l, struct bytes *sql)
-{
-    struct backend_result result = {0};
-    (void)backend_query(l->ctx->side, bytes_text(sql), &result);
-    backend_result_done(&result);
 }
 
 static bool begin_transaction(struct load *l)
@@ -166,82 +127,12 @@ static void abandon(struct load *l)
     }
 }
 
-/* ------------------------------------------------------------------ sys_load_error_detail */
-
-static void put_length(const struct copy_column *column, struct bytes *to)
-{
-    switch (column->type) {
-    case COLUMN_CHAR:
-    case COLUMN_VARCHAR:
-    case COLUMN_VARBYTE:
-        bytes_printf(to, "'%d'", column->length);
-        break;
-    case COLUMN_NUMERIC:
-        bytes_printf(to, "'%d, %d'", column->precision, column->scale);
-        break;
-    default:
-        bytes_put_text(to, column->type == COLUMN_SUPER ? "'16384000'" : "'0'");
-        break;
-    }
-}
-
-/* The catalog's char(n) columns count characters; a cut UTF-8 text is no text. */
-static void put_cut(struct bytes *to, const char *text, size_t most)
-{
-    char copy[1024];
-    struct piece p = {text, strlen(text)};
-    size_t len = utf8_cut(p, most < sizeof copy - 1 ? most : sizeof copy - 1);
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    bytes_put_literal(to, copy);
-}
-
-static void record_fault(struct load *l, int column_number, int64_t line)
-{
-    const struct copy_fault *fault = &l->convert.fault;
-    const struct copy_column *column = column_number >= 0 ? &l->table.columns[column_number] : NULL;
-    const struct copy_table *t = &l->table;
-    struct bytes length = {0}, sql = {0};
-    if (column != NULL) {
-        put_length(column, &length);
-    } else {
-        bytes_put_text(&length, "''");
-    }
-    const char *name = column == NULL ? "" : column->name;
-    const char *type = column == NULL ? "" : column_type_name(column->type);
-    bytes_printf(&sql,
-                 "INSERT INTO redshift_sys.sys_load_error_detail VALUES (%s, %" PRId64 ", %s, %s, ",
-                 t->user_id, l->ret->copy_id, t->transaction_id, t->session_id);
-    put_cut(&sql, t->database, 64);
-    bytes_printf(&sql, ", (%s)::oid::bigint::integer, now() AT TIME ZONE 'UTC', ", t->oid);
-    put_cut(&sql, l->file_url, 256);
-    bytes_printf(&sql, ", %" PRId64 ", ", line);
-    put_cut(&sql, name, 127);
-    bytes_printf(&sql, ", left('%s', 10), left(%s, 10), %d, %d, ", type, bytes_text(&length),
-                 fault->position, fault->code);
-    put_cut(&sql, fault->message, 512);
-    bytes_printf(&sql,
-                 "); INSERT INTO redshift_sys.stl_load_errors VALUES (%s, 0, "
-                 "(%s)::oid::bigint::integer, now() AT TIME ZONE 'UTC', %s, %" PRId64 ", ",
-                 t->user_id, t->oid, t->session_id, l->ret->copy_id);
-    put_cut(&sql, l->file_url, 256);
-    bytes_printf(&sql, ", %" PRId64 ", ", line);
-    put_cut(&sql, name, 127);
-    bytes_printf(&sql, ", left('%s', 10), left(%s, 10), %d, '', '', %d, ", type,
-                 bytes_text(&length), fault->position, fault->code);
-    put_cut(&sql, fault->message, 100);
-    bytes_put_text(&sql, ", 0, 0)");
-    note(l, &sql);
-    bytes_done(&length);
-    bytes_done(&sql);
-}
-
 /* Counts a bad record. False when the load has failed by it. */
 static bool tolerate(struct load *l, int column, int64_t line)
 {
     l->error_count++;
     if (l->error_count <= RECORDED_ERRORS_MAX) {
-        record_fault(l, column, line);
+        copy_record_fault(l, column, line);
     }
     if (l->error_count < l->st.max_error) {
         return true;
@@ -318,36 +209,6 @@ static bool on_file_bytes(void *ctx, const char *at, size_t len)
     return false;
 }
 
-/* The block that Redshift puts into DETAIL for failures outside the data. */
-static void put_detail_block(struct load *l, const char *context)
-{
-    text_format(l->ret->detail, sizeof l->ret->detail,
-                "\n  -----------------------------------------------\n"
-                "  error:  %.1000s\n"
-                "  code:      8001\n"
-                "  context:   %.600s\n"
-                "  query:     %" PRId64 "\n"
-                "  location:  s3_utility.cpp\n"
-                "  process:   padbmaster [pid=%s]\n"
-                "  -----------------------------------------------\n",
-                l->ret->message, context, l->ret->copy_id,
-                l->table.session_id == NULL ? "0" : l->table.session_id);
-}
-
-static bool fail_s3(struct load *l, const struct s3_failure *f, const char *context)
-{
-    if (f->status == 0) {
-        copy_fail(l->ret, "XX000", "S3CurlException: %s", f->message);
-    } else {
-        copy_fail(l->ret, "XX000",
-                  "S3ServiceException:%s,Status %ld,Error %s,Rid %s,ExtRid %s,"
-                  "CanRetry 1",
-                  f->message, f->status, f->code, f->request_id, f->host_id);
-    }
-    put_detail_block(l, context);
-    return false;
-}
-
 static bool finish_file(struct load *l)
 {
     if (unpack_end(l->unpack) == UNPACK_BROKEN) {
@@ -375,7 +236,7 @@ static bool load_file(struct load *l)
         if (!ok) {
             char context[1400];
             text_format(context, sizeof context, "Reading %s", l->file_url);
-            (void)fail_s3(l, &failure, context);
+            (void)copy_fail_s3(l, &failure, context);
         }
         break;
     }
@@ -384,103 +245,7 @@ static bool load_file(struct load *l)
     return ok;
 }
 
-/* ------------------------------------------------------------------ which files */
-
-struct gathered {
-    struct load *load;
-    const char *bucket;
-    struct bytes text; /* of the manifest */
-    bool too_long;
-};
-
-static bool on_manifest_bytes(void *ctx, const char *at, size_t len)
-{
-    struct gathered *g = ctx;
-    if (g->text.len + len > MANIFEST_BYTES_MAX) {
-        g->too_long = true;
-        return false;
-    }
-    bytes_put(&g->text, at, len);
-    return true;
-}
-
-static bool read_manifest(struct load *l, const char *bucket, const char *key)
-{
-    struct gathered g = {.load = l, .bucket = bucket};
-    struct s3_failure failure;
-    char why[256];
-    bool ok = false;
-    switch (s3_get(l->reader, bucket, key, on_manifest_bytes, &g, &failure)) {
-    case S3_DONE:
-        ok = manifest_parse((struct piece){g.text.at, g.text.len}, &l->files, why, sizeof why);
-        if (!ok) {
-            copy_fail(l->ret, "XX000", "Problem reading manifest file - %s", why);
-            put_detail_block(l, l->st.source);
-        }
-        break;
-    case S3_STOPPED:
-        copy_fail(l->ret, "XX000", "Problem reading manifest file - it is too long");
-        break;
-    case S3_FAILED:
-        (void)fail_s3(l, &failure, l->st.source);
-        if (failure.status != 0) {
-            struct copy_outcome plain = *l->ret;
-            copy_fail(l->ret, "XX000", "Problem reading manifest file - %.1900s", plain.message);
-            put_detail_block(l, l->st.source);
-        }
-        break;
-    }
-    bytes_done(&g.text);
-    return ok;
-}
-
-static bool on_key(void *ctx, const char *key, int64_t size)
-{
-    struct gathered *g = ctx;
-    struct manifest_entry entry = {.mandatory = true};
-    (void)size;
-    struct bytes bucket = {0}, copy = {0};
-    bytes_put_text(&bucket, g->bucket);
-    bytes_put_text(&copy, key);
-    (void)bytes_text(&bucket);
-    (void)bytes_text(&copy);
-    entry.bucket = bucket.at;
-    entry.key = copy.at;
-    bytes_put(&g->text, &entry, sizeof entry);
-    g->load->files.count++;
-    return true;
-}
-
-static bool list_prefix(struct load *l, const char *bucket, const char *prefix)
-{
-    struct gathered g = {.load = l, .bucket = bucket};
-    struct s3_failure failure;
-    enum s3_result result = s3_list(l->reader, bucket, prefix, on_key, &g, &failure);
-    l->files.entries = (void *)g.text.at;
-    if (result != S3_DONE) {
-        char context[1400];
-        text_format(context, sizeof context, "Listing bucket=%s prefix=%s", bucket, prefix);
-        return fail_s3(l, &failure, context);
-    }
-    if (l->files.count == 0) {
-        copy_fail(l->ret, "XX000", "The specified S3 prefix '%s' does not exist", prefix);
-        put_detail_block(l, "");
-        return false;
-    }
-    return true;
-}
-
-static bool find_files(struct load *l)
-{
-    const char *bucket_at = l->st.source + strlen("s3://");
-    size_t bucket_len = strcspn(bucket_at, "/");
-    const char *key = bucket_at + bucket_len;
-    key += *key == '/';
-    char bucket[256];
-    text_format(bucket, sizeof bucket, "%.*s", (int)(bucket_len < 255 ? bucket_len : 255),
-                bucket_at);
-    return l->st.manifest ? read_manifest(l, bucket, key) : list_prefix(l, bucket, key);
-}
+/* ------------------------------------------------------------------ all files */
 
 static bool load_files(struct load *l)
 {
@@ -492,7 +257,7 @@ static bool load_files(struct load *l)
     }
     if (l->file_count == 0) {
         copy_fail(l->ret, "XX000", "No such file or directory");
-        put_detail_block(l, l->st.source);
+        copy_put_detail(l, l->st.source);
         return false;
     }
     return true;
@@ -524,7 +289,7 @@ static bool refuse_role(struct load *l)
                   "redshift-sandbox",
                   role);
     }
-    put_detail_block(l, "IAM Role");
+    copy_put_detail(l, "IAM Role");
     return false;
 }
 
@@ -613,39 +378,11 @@ static bool load(struct load *l)
         return false;
     }
     set_up(l);
-    if (!find_files(l) || !take_copy_id(l) || !lock_table(l) || !begin_copy(l)) {
+    if (!copy_find_files(l) || !take_copy_id(l) || !lock_table(l) || !begin_copy(l)) {
         l->ret->copy_id = -1; /* loading has not begun */
         return false;
     }
     return load_files(l) && end_copy(l);
-}
-
-static void write_history(struct load *l, bool ok)
-{
-    struct bytes sql = {0};
-    bytes_printf(
-        &sql,
-        "INSERT INTO redshift_sys.sys_load_history (user_id, query_id, transaction_id,"
-        " session_id, database_name, schema_name, table_name, start_time, end_time, data_source,"
-        " file_format, loaded_rows, loaded_bytes, source_file_count, source_file_bytes,"
-        " file_count_scanned, file_bytes_scanned, error_count, status) VALUES (%s, %" PRId64
-        ", %s, %s, ",
-        l->table.user_id, l->ret->copy_id, l->table.transaction_id, l->table.session_id);
-    bytes_put_literal(&sql, l->table.database);
-    bytes_put_text(&sql, ", ");
-    bytes_put_literal(&sql, l->table.schema_name);
-    bytes_put_text(&sql, ", ");
-    bytes_put_literal(&sql, l->table.name);
-    bytes_printf(&sql, ", to_timestamp(%" PRId64 ") AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC', ",
-                 l->started);
-    bytes_put_literal(&sql, l->st.source);
-    bytes_printf(&sql,
-                 ", 'json', %" PRId64 ", %" PRId64 ", %d, %" PRId64 ", %d, %" PRId64 ", %" PRId64
-                 ", '%s')",
-                 ok ? l->row_count : 0, l->byte_count, l->files.count, l->byte_count, l->file_count,
-                 l->byte_count, l->error_count, ok ? "completed" : "failed");
-    note(l, &sql);
-    bytes_done(&sql);
 }
 
 static void report_success(struct load *l)
@@ -689,8 +426,11 @@ void copy_execute(struct copy_context *ctx, const char *sql, struct copy_outcome
     } else {
         abandon(&l);
     }
+    if (!ok && ret->message[0] == '\0') {
+        copy_fail(ret, "08006", "the connection to the server was lost during COPY");
+    }
     if (ret->copy_id >= 0) {
-        write_history(&l, ok);
+        copy_record_load(&l, ok);
     }
     clean_up(&l);
 }
