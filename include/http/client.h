@@ -60,6 +60,9 @@ void http_cancel(struct http_exchange *exchange);
 void http_exchange_free(struct http_exchange *exchange); /* in or after done; NULL is fine */
 
 unsigned http_response_status(const struct http_exchange *exchange);
+/* libcurl sends a request again by itself when a kept connection ends before any answer, so the
+ * server may have seen this one twice. Known only for requests with a body. */
+bool http_was_resent(const struct http_exchange *exchange);
 struct span http_response_body(const struct http_exchange *exchange); /* lives with the exchange */
 struct span http_response_header(const struct http_exchange *exchange,
                                  const char *name); /* any case */

@@ -213,6 +213,7 @@ static int seek_body(void *ctx, curl_off_t offset, int origin)
     if (origin != SEEK_SET || offset < 0 || target > exchange->body_bytes) {
         return CURL_SEEKFUNC_FAIL;
     }
+    exchange->was_resent = true;
     exchange->body_offset = target;
     if (exchange->body_chain) {
         exchange->cursor = chain_begin(exchange->body_chain);
@@ -499,6 +500,11 @@ unsigned http_response_status(const struct http_exchange *exchange)
 struct span http_response_body(const struct http_exchange *exchange)
 {
     return buf_view(&exchange->response_body);
+}
+
+bool http_was_resent(const struct http_exchange *exchange)
+{
+    return exchange->was_resent;
 }
 
 static struct span trim(struct span text)

@@ -47,6 +47,7 @@ struct http_exchange {
 
     /* Facts, recorded by curl's callbacks. */
     bool connected, ended, is_too_large, headers_too_large;
+    bool was_resent; /* the body was read again from its start */
     CURLcode result;
     uint64_t moved_bytes;      /* both directions, as curl counts them */
     uint64_t last_progress_ms; /* when moved_bytes or the headers last grew */

@@ -452,6 +452,7 @@ static void step_sending(struct s3_call *call)
         http_cancel(call->exchange);
     }
     if (op_reply_take(&call->reply, &err)) {
+        call->was_repeated = call->attempt > 1 || http_was_resent(call->exchange);
         settle(call, err ? err : judge_answer(call));
     }
 }

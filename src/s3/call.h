@@ -70,8 +70,9 @@ struct s3_call {
     op_done_fn *done;
     void *ctx;
 
-    unsigned attempt; /* 1: the first */
-    bool last_try;    /* no retries any more: the owner winds down */
+    unsigned attempt;  /* 1: the first */
+    bool was_repeated; /* the server may have seen the request before its last answer */
+    bool last_try;     /* no retries any more: the owner winds down */
     bool skew_corrected;
     bool goes_on; /* judge: another request follows */
     bool hash_started, hash_ended;

@@ -244,6 +244,16 @@ struct span s3_upload_key(const struct s3_upload *upload)
     return span_of(upload->key);
 }
 
+/* What fails after a cancel fails because of it, or does not matter any more. */
+static void note_failure(struct s3_upload *upload, struct error *err)
+{
+    if (upload->op.cancel_asked) {
+        error_drop(err, "the upload was cancelled");
+    } else {
+        op_fail(&upload->op, err);
+    }
+}
+
 /* ---------------------------------------------------------------- the only part */
 
 static void begin_put(struct s3_upload *upload)
@@ -271,15 +281,12 @@ static void step_putting(struct s3_upload *upload)
         upload->s3->figures->parts++;
     }
     drop_waiting(upload);
-    if (err && !upload->op.cancel_asked) {
-        op_fail(&upload->op, err);
-    } else if (err) {
-        error_drop(err, "the upload was cancelled");
+    if (err) {
+        note_failure(upload, err);
+        op_finish(&upload->op);
     } else {
         op_finish_won(&upload->op);
-        return;
     }
-    op_finish(&upload->op);
 }
 
 /* ---------------------------------------------------------------- many parts */
@@ -335,7 +342,7 @@ static void step_creating(struct s3_upload *upload)
     forget_call(&upload->call);
     if (err) {
         drop_waiting(upload);
-        op_fail(&upload->op, err);
+        note_failure(upload, err);
         op_finish(&upload->op);
     } else if (op_must_stop(&upload->op)) {
         turn_to_abort(upload);
@@ -376,7 +383,7 @@ static void settle_part(struct s3_upload *upload, struct part *part, struct erro
     if (error_code_of(err) == ERROR_CANCELLED) {
         error_drop(err, "the whole upload ends, and says why itself");
     } else {
-        op_fail(&upload->op, err);
+        note_failure(upload, err);
     }
     forget_call(&part->call);
     free_part(upload, part);
@@ -467,11 +474,7 @@ static void step_sending(struct s3_upload *upload)
 
 static void fail_and_abort(struct s3_upload *upload, struct error *err)
 {
-    if (upload->op.cancel_asked) {
-        error_drop(err, "the upload was cancelled");
-    } else {
-        op_fail(&upload->op, err);
-    }
+    note_failure(upload, err);
     turn_to_abort(upload);
 }
 
@@ -487,7 +490,7 @@ static void step_completing(struct s3_upload *upload)
     if (!op_reply_take(&upload->reply, &err)) {
         return;
     }
-    was_repeated = upload->call->attempt > 1;
+    was_repeated = upload->call->was_repeated;
     forget_call(&upload->call);
     if (!err) {
         op_finish_won(&upload->op);
