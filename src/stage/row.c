@@ -757,6 +757,9 @@ struct error *row_encode(const struct row_format *format,
     }
     if (err) {
         out->len = start;
+        if (out->cap) {
+            out->data[start] = '\0';
+        }
         return err;
     }
     out->data[out->len] = '\0';
