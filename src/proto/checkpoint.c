@@ -246,16 +246,29 @@ map_to_json(struct json_writer *w, struct span checkpoint, unsigned number, cons
     return NULL;
 }
 
+/* What was written of a checkpoint that turned out to be none is taken back. */
+static struct error *take_back(struct buf *out, size_t start, struct error *err)
+{
+    if (err && out->len > start) {
+        out->len = start;
+        out->data[start] = '\0';
+    }
+    return err;
+}
+
 struct error *proto_checkpoint_to_json(struct span protobuf, struct buf *out)
 {
+    const size_t start = out->len;
     struct json_writer w;
 
     json_writer_init(&w, out);
     json_object_begin(&w);
-    RETURN_IF_ERROR(map_to_json(&w, protobuf, 1, "sources"));
-    RETURN_IF_ERROR(map_to_json(&w, protobuf, 2, "ackIntents"));
+    struct error *err = map_to_json(&w, protobuf, 1, "sources");
+    if (!err) {
+        err = map_to_json(&w, protobuf, 2, "ackIntents");
+    }
     json_object_end(&w);
-    return NULL;
+    return take_back(out, start, err);
 }
 
 /* ---------------------------------------------------------------- to protobuf */
@@ -440,6 +453,7 @@ static struct error *checkpoint_member(struct from_json *from, struct span name)
 
 struct error *proto_checkpoint_to_protobuf(struct span json, struct buf *out)
 {
+    const size_t start = out->len;
     struct from_json from = {.out = out};
 
     json_reader_init(&from.reader, json);
@@ -449,5 +463,5 @@ struct error *proto_checkpoint_to_protobuf(struct span json, struct buf *out)
         err = json_end(&from.reader);
     }
     buf_done(&from.scratch);
-    return err;
+    return take_back(out, start, err);
 }
