@@ -33,18 +33,20 @@ struct pgc_options {
     const struct secret *password;
     const char *database; /* "": left to the server */
     enum pgc_tls tls;
-    const char *root_certificate; /* NULL: none, "system": the system's roots */
+    /* A file, or "system". NULL: the system's roots where the mode verifies, none where not. */
+    const char *root_certificate;
     const char *application_name;
     uint64_t connect_timeout_ms;
     struct figures *figures; /* statements, round_trips; or NULL */
 };
 
-/* Does nothing yet. */
+/* Does nothing yet, but must be ended with pgc_close like any other. Takes libpq's own variables
+ * (PGOPTIONS, PGTZ, PGSSLROOTCERT, ...) out of the process's environment. */
 struct pgc_conn *pgc_conn_new(struct loop *loop, const struct pgc_options *options);
 /* Resolves (on the thread pool), connects, authenticates. Errors: ERROR_SQL with the SQLSTATE
  * (28000, 3D000: CONFIG), ERROR_TIMEOUT or ERROR_SYSTEM (RETRY). Texts name host, port, user and
  * database, never the password. A message that begins "authentication method 13" explains what it
- * means. */
+ * means. May be called again after it failed or the connection was lost. */
 void pgc_connect(struct pgc_conn *conn, op_done_fn *done, void *ctx);
 bool pgc_is_connected(const struct pgc_conn *conn); /* and not known to be broken */
 /* Drops the connection at once, whatever runs (its batch ends with an error first); closed(ctx)
@@ -62,7 +64,8 @@ struct pgc_statement {
     bool sync;      /* end the flight here and wait for its results before sending more */
     bool is_simple; /* by the simple protocol, in a flight of its own: several statements in one
                        text, or a statement that must not be parsed ahead */
-    const char *ignore_sqlstate; /* an error with this SQLSTATE is success; needs sync; or NULL */
+    const char *ignore_sqlstate; /* an error with this SQLSTATE is success (on_result still comes,
+                                    with -1); needs sync; or NULL */
     const char *ignore_message_part; /* and, if set, a message that contains this */
 };
 
@@ -76,7 +79,8 @@ struct pgc_batch {
     const struct pgc_statement *statements; /* lent until done */
     unsigned count;
     /* Rows of statement `index`, one at a time as they arrive. An error returned here ends the
-     * batch with it (the transaction is then left to the owner's ROLLBACK). May be NULL. */
+     * batch with it (the transaction is then left to the owner's ROLLBACK); what of the flight was
+     * already sent is read to its end. May be NULL. */
     struct error *(*on_row)(void *ctx, unsigned index, const struct pgc_row *row);
     /* A statement succeeded; tag_rows is the count in its command tag, -1 when it has none. An
      * error returned here ends the batch before anything of the next flight is sent. May be NULL.
@@ -88,7 +92,8 @@ struct pgc_batch {
 /* done(ctx, err): the first error, wrapped with the statement's label: ERROR_SQL with the SQLSTATE,
  * class by what Redshift means by it (1023/XX000, 40P01, conflict with concurrent transaction:
  * RETRY; 28xxx, 42501, 53100: CONFIG; others ABORT), or ERROR_SYSTEM RETRY when the connection
- * broke (then pgc_is_connected is false). The connection may be in a failed transaction: send
+ * broke (then pgc_is_connected is false, and the text says whether the statement had been sent: if
+ * so, its outcome is unknown). The connection may be in a failed transaction: send
  * ROLLBACK. Message and detail of the server are kept apart for the owner: see pgc_last_message. */
 void pgc_run(struct pgc_conn *conn, const struct pgc_batch *batch, op_done_fn *done, void *ctx);
 /* Asks the server to cancel what runs (PQcancel on the thread pool); the batch still ends by

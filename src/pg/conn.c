@@ -312,9 +312,13 @@ static void start_libpq(struct pgc_conn *conn)
      * then for verify-full only. */
     static const char *const system_roots[] = {"/etc/ssl/certs/ca-certificates.crt",
                                                "/etc/pki/tls/certs/ca-bundle.crt"};
-    const char *root = conn->root_certificate ? conn->root_certificate : NO_FILE;
+    bool must_verify = conn->tls == PGC_TLS_VERIFY_CA || conn->tls == PGC_TLS_VERIFY_FULL;
+    const char *root = must_verify ? "system" : NO_FILE;
     struct buf hosts;
 
+    if (conn->root_certificate) {
+        root = conn->root_certificate;
+    }
     if (strcmp(root, "system") == 0) {
         root = access(system_roots[0], R_OK) == 0 ? system_roots[0] : system_roots[1];
     }
@@ -473,7 +477,9 @@ static struct error *timeout_error(struct pgc_conn *conn)
 
 /* libpq copies these into its startup packet, or reads files they name. What the product was not
  * told by its configuration must not reach the server: Redshift ends the connection over a setting
- * that it does not know. There is no other way to keep libpq from PGDATESTYLE, PGTZ and PGGEQO. */
+ * that it does not know. There is no other way to keep libpq from PGDATESTYLE, PGTZ and PGGEQO.
+ * Only the first connection finds any of them, and then no worker thread reads the environment yet.
+ */
 static void clear_environment(void)
 {
     static const char *const names[] = {
@@ -536,11 +542,6 @@ void conn_note_lost(struct pgc_conn *conn, const char *words)
     }
     buf_init(&text, 2 * WORDS_MAX_BYTES);
     words_add_scrubbed(&text, words);
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] == '\n' || text.data[i] == '\t') {
-            text.data[i] = ' ';
-        }
-    }
     if (text.len > 0) {
         conn->lost_words = mem_strdup(text.data);
     }

@@ -41,6 +41,7 @@ static const char *const secret_words[] = {
     "secret_access_key", "session_token",         "token=",
 };
 
+static void add_one_line(struct buf *out, const char *text, const char *end);
 static const char *find_word(const char *text, const char *word);
 static const char *find_sqlstate(const char *line, size_t len);
 static struct error *explain_method(const char *text);
@@ -81,15 +82,32 @@ void words_add_scrubbed(struct buf *out, const char *text)
         end = text + WORDS_MAX_BYTES;
         is_cut = true;
     }
-    while (end > text && isspace((unsigned char)end[-1])) {
-        end--;
-    }
-    while (text < end && isspace((unsigned char)*text)) {
-        text++;
-    }
-    buf_add(out, text, (size_t)(end - text));
+    add_one_line(out, text, end);
     if (is_cut) {
         buf_add_str(out, " [...]");
+    }
+}
+
+/* Details of Redshift are little tables between rules of dashes; an error is one line. */
+static void add_one_line(struct buf *out, const char *text, const char *end)
+{
+    bool is_first = true;
+
+    while (text < end) {
+        const char *word = text;
+        bool is_rule = true;
+        while (text < end && !isspace((unsigned char)*text)) {
+            is_rule = is_rule && *text == '-';
+            text++;
+        }
+        if (text > word && (!is_rule || text - word < 4)) {
+            if (!is_first) {
+                buf_add_byte(out, ' ');
+            }
+            buf_add(out, word, (size_t)(text - word));
+            is_first = false;
+        }
+        text++;
     }
 }
 

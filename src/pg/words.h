@@ -13,7 +13,7 @@
 /* What Redshift means by it. sqlstate may be "". */
 enum error_class words_class(const char *sqlstate, const char *message);
 
-/* Appends text without line breaks at its ends, cut where a COPY's credentials begin. */
+/* Appends text as one line, cut where a COPY's credentials begin. */
 void words_add_scrubbed(struct buf *out, const char *text);
 
 /* ERROR_SQL: "<message>: <detail> (<sqlstate>)". detail may be NULL or empty. */

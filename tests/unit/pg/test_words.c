@@ -55,6 +55,9 @@ static void texts_end_where_credentials_begin(void **state)
         {"a session token", "near SESSION_TOKEN 'abc'", "near [...]"},
         {"only the first matters", "token=x aws_secret_access_key=y", " [...]"},
         {"blanks at the ends", "  words\n", "words"},
+        {"a table between rules becomes a line", "------\n  error:  e\n  code:   8001\n  -----\n",
+         "error: e code: 8001"},
+        {"dashes inside stay", "a -- b --- c-d", "a -- b --- c-d"},
     };
     (void)state;
 
