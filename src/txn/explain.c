@@ -71,29 +71,43 @@ static void build_query(struct explain *self, const struct names *files)
     buf_done(&sql);
 }
 
-/* error_code, column_name, column_type, column_length, file_name, line_number, error_message */
+/* The columns of rs_sql_load_errors. */
+enum {
+    COL_CODE,
+    COL_FILE,
+    COL_LINE,
+    COL_COLUMN,
+    COL_TYPE,
+    COL_LENGTH,
+    COL_MESSAGE,
+    COL_ROWS,
+    COL_COUNT
+};
+
 static struct error *take_row(void *ctx, unsigned index, const struct pgc_row *row)
 {
     struct explain *self = ctx;
     struct rs_load_error *found = &self->found;
-    int64_t code = 0;
+    int64_t code;
 
     (void)index;
-    found->row_count++;
-    if (found->row_count > 1 || row->count < 7) {
+    if (found->row_count || row->count != COL_COUNT) {
         return NULL;
     }
-    if (text_to_int64(row->values[0], &code)) {
+    if (text_to_int64(row->values[COL_CODE], &code)) {
         found->code = (int)code;
     }
-    found->column = arena_span(self->arena, row->values[1]);
-    found->column_type = arena_span(self->arena, row->values[2]);
-    found->column_length = arena_span(self->arena, row->values[3]);
-    found->file = arena_span(self->arena, row->values[4]);
-    if (!text_to_int64(row->values[5], &found->line)) {
+    if (!text_to_int64(row->values[COL_LINE], &found->line)) {
         found->line = -1;
     }
-    found->message = arena_span(self->arena, row->values[6]);
+    if (!text_to_uint64(row->values[COL_ROWS], &found->row_count)) {
+        found->row_count = 1;
+    }
+    found->file = arena_span(self->arena, row->values[COL_FILE]);
+    found->column = arena_span(self->arena, row->values[COL_COLUMN]);
+    found->column_type = arena_span(self->arena, row->values[COL_TYPE]);
+    found->column_length = arena_span(self->arena, row->values[COL_LENGTH]);
+    found->message = arena_span(self->arena, row->values[COL_MESSAGE]);
     return NULL;
 }
 

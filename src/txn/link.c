@@ -26,18 +26,14 @@ struct link_op {
     struct txn *txn;
     bool drop_only;
     bool was_closed;
+    struct buf sql; /* of the setting, while it runs */
+    struct pgc_statement setting;
     struct op_reply reply;
     op_done_fn *done;
     void *ctx;
 };
 
-/* Strings inside documents that are longer than SUPER can hold are cut, not refused: the load would
- * fail for good otherwise. */
-static const struct pgc_statement settings[] = {
-    {.label = "setting json_parse_truncate_strings",
-     .sql = "SET json_parse_truncate_strings = ON",
-     .sync = true},
-};
+enum { SETTING_BYTES = 4096 };
 
 static void conn_closed(void *ctx)
 {
@@ -69,8 +65,11 @@ static void start_connecting(struct link_op *self)
 
 static void start_setting(struct link_op *self)
 {
-    struct pgc_batch batch = {.statements = settings, .count = ARRAY_LEN(settings)};
+    struct pgc_batch batch = {.statements = &self->setting, .count = 1};
 
+    rs_sql_truncate_strings(&self->sql);
+    self->setting = (struct pgc_statement){
+        .label = "making the session's settings", .sql = self->sql.data, .sync = true};
     op_reply_expect(&self->reply, &self->op);
     pgc_run(self->txn->link.conn, &batch, op_reply_done, &self->reply);
     op_set_state(&self->op, LINK_SETTING);
@@ -144,6 +143,7 @@ static void link_ended(void *ctx, struct error *err)
     op_done_fn *done = self->done;
     void *done_ctx = self->ctx;
 
+    buf_done(&self->sql);
     mem_free(self);
     done(done_ctx, err);
 }
@@ -156,6 +156,7 @@ static void start(struct txn *txn, bool drop_only, op_done_fn *done, void *ctx)
     self->drop_only = drop_only;
     self->done = done;
     self->ctx = ctx;
+    buf_init(&self->sql, SETTING_BYTES);
     op_init(&self->op, txn->loop, &link_kind, link_ended, self);
     op_mark(&self->op);
 }
