@@ -297,9 +297,7 @@ static bool remember_name(struct session *s, const char *full)
         }
     }
     struct bytes sql = {0};
-    bytes_put_text(&sql, "SET standard_conforming_strings = off; "
-                         "SET escape_string_warning = off;"
-                         "INSERT INTO redshift_sys.long_names VALUES (");
+    bytes_put_text(&sql, "INSERT INTO redshift_sys.long_names VALUES (");
     bytes_put_literal(&sql, backend);
     bytes_put_text(&sql, ", ");
     bytes_put_literal(&sql, full);
