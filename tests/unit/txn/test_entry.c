@@ -1,0 +1,248 @@
+/* Entries and tokens as they travel through the connector state and the metadata table. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "txn/entry.h"
+
+#include <stdio.h>
+
+static struct arena *arena;
+
+static int set_up(void **state)
+{
+    (void)state;
+    arena = arena_new((size_t)64 * 1024 * 1024);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    arena_free(arena);
+    return 0;
+}
+
+static char *text_of(const struct buf *buf)
+{
+    return arena_strndup(arena, buf_view(buf));
+}
+
+#define ID "4b1e1f80-1c1d-4a7e-9d51-9f5a5d7f3b10"
+#define ENTRY                                                                                      \
+    "{\"id\":\"" ID "\",\"storeFiles\":[\"p/a\",\"p/b\"],\"deleteFiles\":null,\"mustMerge\":true," \
+    "\"widen\":[\"note\"],\"storeRows\":\"9007199254740993\",\"deleteRows\":\"0\"}"
+
+static void an_entry_survives_writing_and_reading(void **state)
+{
+    struct entries list = {0}, again = {0};
+    struct buf text;
+    (void)state;
+
+    buf_init(&text, 4096);
+    assert_null(
+        entries_read(&list, arena, SPAN_LIT("{\"t.v1\":{\"00000000-ffffffff\":" ENTRY "}}")));
+    assert_int_equal(list.count, 1);
+    assert_int_equal(list.items[0].store_rows, 9007199254740993u);
+    assert_int_equal(list.items[0].store_files.count, 2);
+    assert_int_equal(list.items[0].delete_files.count, 0);
+    assert_true(list.items[0].must_merge);
+    entries_add_patch(&text, &list);
+    assert_string_equal(text_of(&text), "{\"t.v1\":{\"00000000-ffffffff\":" ENTRY "}}");
+    assert_null(entries_read(&again, arena, buf_view(&text)));
+    assert_true(entry_is_same(&list.items[0], &again.items[0]));
+    buf_done(&text);
+}
+
+/* A patch laid over an older entry of the slot must leave nothing of it. */
+static void every_member_is_written_even_when_it_is_empty(void **state)
+{
+    struct entries list = {0};
+    struct entry entry = {
+        .state_key = SPAN_LIT("t"), .range = SPAN_LIT("00000000-ffffffff"), .id = SPAN_LIT("x")};
+    struct buf text;
+    (void)state;
+
+    buf_init(&text, 4096);
+    entries_add(&list, arena, &entry);
+    entries_add_patch(&text, &list);
+    assert_string_equal(text_of(&text),
+                        "{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"storeFiles\":null,"
+                        "\"deleteFiles\":null,\"mustMerge\":false,"
+                        "\"widen\":null,\"storeRows\":\"0\",\"deleteRows\":\"0\"}}}");
+    buf_done(&text);
+}
+
+static void ranges_of_one_state_key_share_its_member(void **state)
+{
+    struct entries list = {0};
+    const char *ranges[] = {"00000000-7fffffff", "80000000-ffffffff"};
+    struct buf text;
+    (void)state;
+
+    buf_init(&text, 4096);
+    for (unsigned i = 0; i < 2; i++) {
+        struct entry a = {
+            .state_key = SPAN_LIT("a"), .range = span_of(ranges[i]), .id = SPAN_LIT("x")};
+        struct entry b = {
+            .state_key = SPAN_LIT("b"), .range = span_of(ranges[i]), .id = SPAN_LIT("y")};
+        entries_add(&list, arena, &a);
+        entries_add(&list, arena, &b);
+    }
+    entries_add_clearing(&text, &list);
+    assert_string_equal(text_of(&text),
+                        "{\"a\":{\"00000000-7fffffff\":null,\"80000000-ffffffff\":null},"
+                        "\"b\":{\"00000000-7fffffff\":null,\"80000000-ffffffff\":null}}");
+    buf_done(&text);
+}
+
+static void what_is_not_understood_is_refused(void **state)
+{
+    static const struct {
+        const char *json, *why;
+    } rows[] = {
+        {"{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\"}}}", "members are missing"},
+        {"{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"storeFiles\":null,\"deleteFiles\":null,"
+         "\"mustMerge\":false,"
+         "\"widen\":null,\"storeRows\":\"0\",\"deleteRows\":\"0\",\"truncate\":1}}}",
+         "an unknown member may be work"},
+        {"{\"t\":{\"00000000-ffffffff\":{\"id\":\"\",\"storeFiles\":null,\"deleteFiles\":null,"
+         "\"mustMerge\":false,"
+         "\"widen\":null,\"storeRows\":\"0\",\"deleteRows\":\"0\"}}}",
+         "an empty id"},
+        {"{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"storeFiles\":null,\"deleteFiles\":null,"
+         "\"mustMerge\":false,"
+         "\"widen\":null,\"storeRows\":\"1.5\",\"deleteRows\":\"0\"}}}",
+         "a row count that is none"},
+        {"{\"t\":{\"0-f\":" ENTRY "}}", "a range of another form"},
+        {"{\"t\":[]}", "a list of ranges"},
+        {"{\"version\":2}", "a state of another form"},
+        {"[]", "a list"},
+        {"{\"t\":{\"00000000-ffffffff\":" ENTRY "}", "cut off"},
+        {"{} {}", "two documents"},
+    };
+    (void)state;
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct entries list = {0};
+        struct error *err = entries_read(&list, arena, span_of(rows[i].json));
+        if (!err) {
+            print_error("accepted: %s\n", rows[i].why);
+        }
+        assert_non_null(err);
+        error_free(err);
+    }
+}
+
+static void settled_slots_are_passed_over(void **state)
+{
+    struct entries list = {0};
+    (void)state;
+
+    assert_null(entries_read(&list, arena,
+                             SPAN_LIT("{\"a\":null,\"b\":{\"00000000-ffffffff\":null},\"c\":{}}")));
+    assert_int_equal(list.count, 0);
+    assert_null(entries_read(&list, arena, SPAN_NONE));
+    assert_null(entries_read(&list, arena, SPAN_LIT("{}")));
+    assert_int_equal(list.count, 0);
+}
+
+static void patches_of_all_shards_are_read_in_order(void **state)
+{
+    struct entries list = {0};
+    (void)state;
+
+    assert_null(
+        entries_read_patches(&list, arena,
+                             SPAN_LIT("[{\"t\":{\"00000000-7fffffff\":" ENTRY
+                                      "}}\t,{\"t\":{\"80000000-ffffffff\":" ENTRY "}}\t]")));
+    assert_int_equal(list.count, 2);
+    assert_null(entries_read_patches(&list, arena, SPAN_LIT("[]")));
+    assert_null(entries_read_patches(&list, arena, SPAN_NONE));
+}
+
+static void a_shard_that_replaced_the_state_is_an_error(void **state)
+{
+    struct entries list = {0};
+    struct error *err = entries_read_patches(&list, arena, SPAN_LIT("[null\t,{}\t]"));
+    (void)state;
+
+    assert_non_null(err);
+    assert_non_null(strstr(error_text(err), "replaced the whole connector state"));
+    error_free(err);
+}
+
+static void tokens_keep_the_last_id_of_a_slot(void **state)
+{
+    struct tokens list = {0}, again = {0};
+    struct buf text;
+    (void)state;
+
+    buf_init(&text, 4096);
+    tokens_set(&list, arena, SPAN_LIT("t"), SPAN_LIT("00000000-ffffffff"), SPAN_LIT("1"));
+    tokens_set(&list, arena, SPAN_LIT("t\"x"), SPAN_LIT("00000000-ffffffff"), SPAN_LIT("2"));
+    tokens_set(&list, arena, SPAN_LIT("t"), SPAN_LIT("00000000-ffffffff"), SPAN_LIT("3"));
+    tokens_add_json(&text, &list);
+    assert_string_equal(
+        text_of(&text),
+        "{\"t\":{\"00000000-ffffffff\":\"3\"},\"t\\\"x\":{\"00000000-ffffffff\":\"2\"}}");
+    assert_null(tokens_read(&again, arena, buf_view(&text)));
+    assert_true(tokens_have(&again, SPAN_LIT("t"), SPAN_LIT("00000000-ffffffff"), SPAN_LIT("3")));
+    assert_false(tokens_have(&again, SPAN_LIT("t"), SPAN_LIT("00000000-ffffffff"), SPAN_LIT("1")));
+    assert_true(
+        tokens_have(&again, SPAN_LIT("t\"x"), SPAN_LIT("00000000-ffffffff"), SPAN_LIT("2")));
+    assert_false(tokens_have(&again, SPAN_LIT("t"), SPAN_LIT("00000000-7fffffff"), SPAN_LIT("3")));
+    buf_done(&text);
+}
+
+static void damaged_tokens_are_refused(void **state)
+{
+    static const char *const rows[] = {"", "[]", "{\"t\":{\"00000000-ffffffff\":1}}",
+                                       "{\"t\":\"x\"}", "{\"t\":"};
+    (void)state;
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct tokens list = {0};
+        struct error *err = tokens_read(&list, arena, span_of(rows[i]));
+        if (!err) {
+            print_error("accepted: %s\n", rows[i]);
+        }
+        assert_non_null(err);
+        error_free(err);
+    }
+}
+
+static void ranges_are_written_with_eight_digits_a_side(void **state)
+{
+    char text[RANGE_TEXT_LEN + 1];
+    (void)state;
+
+    range_text(text, 0, UINT32_MAX);
+    assert_string_equal(text, "00000000-ffffffff");
+    range_text(text, 0x1234, 0x7fffffff);
+    assert_string_equal(text, "00001234-7fffffff");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_entry_survives_writing_and_reading, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_member_is_written_even_when_it_is_empty, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(ranges_of_one_state_key_share_its_member, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_understood_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(settled_slots_are_passed_over, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(patches_of_all_shards_are_read_in_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_shard_that_replaced_the_state_is_an_error, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(tokens_keep_the_last_id_of_a_slot, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(damaged_tokens_are_refused, set_up, tear_down),
+        cmocka_unit_test(ranges_are_written_with_eight_digits_a_side),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
