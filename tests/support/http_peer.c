@@ -2,9 +2,14 @@
 
 #include "http_peer.h"
 
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +27,7 @@ struct connection {
     struct http_peer *peer;
     pthread_t thread;
     int fd;
+    SSL *tls; /* NULL: plain */
 };
 
 struct http_peer {
@@ -30,6 +36,8 @@ struct http_peer {
     int listener;
     unsigned port;
     pthread_t acceptor;
+    SSL_CTX *tls; /* NULL: plain */
+    char certificate[64];
     pthread_mutex_t lock; /* over what follows */
     bool stopping;
     unsigned uses[MAX_RULES];
@@ -49,10 +57,17 @@ static void must(bool ok, const char *what)
 
 /* ---------------------------------------------------------------- one request */
 
-static void send_all(int fd, const char *bytes, size_t len)
+static ssize_t receive(struct connection *connection, char *bytes, size_t room)
+{
+    return connection->tls ? SSL_read(connection->tls, bytes, (int)room)
+                           : recv(connection->fd, bytes, room, 0);
+}
+
+static void send_all(struct connection *connection, const char *bytes, size_t len)
 {
     while (len > 0) {
-        ssize_t sent = send(fd, bytes, len, MSG_NOSIGNAL);
+        ssize_t sent = connection->tls ? SSL_write(connection->tls, bytes, (int)len)
+                                       : send(connection->fd, bytes, len, MSG_NOSIGNAL);
 
         if (sent <= 0) {
             return; /* the other side hung up, which is its affair */
@@ -64,7 +79,7 @@ static void send_all(int fd, const char *bytes, size_t len)
 
 /* Reads up to the blank line; returns the length of the head, 0 at the end of the connection. What
  * came behind it is *ret_more bytes of the body. */
-static size_t read_head(int fd, char head[MAX_HEAD], size_t *ret_more)
+static size_t read_head(struct connection *connection, char head[MAX_HEAD], size_t *ret_more)
 {
     size_t len = 0;
 
@@ -80,7 +95,7 @@ static size_t read_head(int fd, char head[MAX_HEAD], size_t *ret_more)
             *ret_more = len - head_len;
             return head_len;
         }
-        got = recv(fd, head + len, MAX_HEAD - 1 - len, 0);
+        got = receive(connection, head + len, MAX_HEAD - 1 - len);
         if (got <= 0) {
             return 0;
         }
@@ -107,7 +122,7 @@ static void note_body(struct http_peer_request *request, const char *bytes, size
 }
 
 /* False when the connection ended first. */
-static bool read_body(int fd, struct http_peer_request *request, size_t want)
+static bool read_body(struct connection *connection, struct http_peer_request *request, size_t want)
 {
     static const size_t room = 65536;
     char *bytes = malloc(room);
@@ -116,7 +131,7 @@ static bool read_body(int fd, struct http_peer_request *request, size_t want)
     must(bytes != NULL, "malloc");
     while (request->body_bytes < want) {
         size_t left = want - request->body_bytes;
-        ssize_t got = recv(fd, bytes, left < room ? left : room, 0);
+        ssize_t got = receive(connection, bytes, left < room ? left : room);
 
         if (got <= 0) {
             whole = false;
@@ -153,7 +168,9 @@ static void reset(int fd)
     must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)) == 0, "setsockopt");
 }
 
-static bool answer(int fd, const struct http_rule *rule, const struct http_peer_request *request)
+static bool answer(struct connection *connection,
+                   const struct http_rule *rule,
+                   const struct http_peer_request *request)
 {
     const char *body = rule->body ? rule->body : "";
     bool has_length = rule->headers && strcasestr(rule->headers, "Content-Length:");
@@ -174,17 +191,17 @@ static bool answer(int fd, const struct http_rule *rule, const struct http_peer_
     if (rule->way == HTTP_PEER_CUT && rule->after_bytes < send_len) {
         send_len = rule->after_bytes;
     }
-    send_all(fd, text, send_len);
+    send_all(connection, text, send_len);
     free(text);
     return rule->way == HTTP_PEER_ANSWER;
 }
 
 /* One request and its answer; false when the connection is to be closed. */
-static bool serve(struct http_peer *peer, int fd)
+static bool serve(struct http_peer *peer, struct connection *connection)
 {
     char head[MAX_HEAD];
     size_t more = 0;
-    size_t head_len = read_head(fd, head, &more);
+    size_t head_len = read_head(connection, head, &more);
     struct http_peer_request *request;
     const struct http_rule *rule;
     size_t want, limit;
@@ -206,24 +223,24 @@ static bool serve(struct http_peer *peer, int fd)
     pthread_mutex_unlock(&peer->lock);
 
     limit = rule->way == HTTP_PEER_RESET && rule->after_bytes < want ? rule->after_bytes : want;
-    (void)read_body(fd, request, limit);
+    (void)read_body(connection, request, limit);
     pthread_mutex_lock(&peer->lock);
     peer->requests[peer->request_count++] = request;
     pthread_mutex_unlock(&peer->lock);
 
     switch (rule->way) {
     case HTTP_PEER_RESET:
-        reset(fd);
+        reset(connection->fd);
         return false;
     case HTTP_PEER_SILENCE:
-        (void)!recv(fd, &byte, 1, 0);
+        (void)!receive(connection, &byte, 1);
         return false;
     case HTTP_PEER_ANSWER:
     case HTTP_PEER_CUT:
     case HTTP_PEER_ANSWER_END:
         break;
     }
-    return answer(fd, rule, request);
+    return answer(connection, rule, request);
 }
 
 /* ---------------------------------------------------------------- threads */
@@ -233,7 +250,13 @@ static void *run_connection(void *ctx)
     struct connection *connection = ctx;
     struct http_peer *peer = connection->peer;
 
-    while (serve(peer, connection->fd)) {
+    if (!connection->tls || SSL_accept(connection->tls) == 1) {
+        while (serve(peer, connection)) {
+        }
+    }
+    if (connection->tls) {
+        (void)SSL_shutdown(connection->tls);
+        SSL_free(connection->tls);
     }
     pthread_mutex_lock(&peer->lock);
     close(connection->fd);
@@ -258,13 +281,52 @@ static void *run_acceptor(void *ctx)
         connection = &peer->connections[peer->connection_count++];
         connection->peer = peer;
         connection->fd = fd;
+        if (peer->tls) {
+            connection->tls = SSL_new(peer->tls);
+            must(connection->tls && SSL_set_fd(connection->tls, fd) == 1, "SSL_new");
+        }
         must(pthread_create(&connection->thread, NULL, run_connection, connection) == 0,
              "pthread_create");
         pthread_mutex_unlock(&peer->lock);
     }
 }
 
-struct http_peer *http_peer_start(const struct http_rule *rules, unsigned rule_count)
+/* A key and a certificate of an hour for 127.0.0.1; the certificate also as a file. */
+static void make_tls(struct http_peer *peer)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *certificate = X509_new();
+    X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "IP:127.0.0.1");
+    FILE *file;
+    int fd;
+
+    peer->tls = SSL_CTX_new(TLS_server_method());
+    must(peer->tls && key && certificate && names, "OpenSSL");
+    ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
+    X509_set_version(certificate, X509_VERSION_3);
+    X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
+    X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+    X509_set_pubkey(certificate, key);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
+                               (const unsigned char *)"http peer", -1, -1, 0);
+    X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
+    X509_add_ext(certificate, names, -1);
+    must(X509_sign(certificate, key, EVP_sha256()) > 0, "X509_sign");
+    must(SSL_CTX_use_certificate(peer->tls, certificate) == 1, "SSL_CTX_use_certificate");
+    must(SSL_CTX_use_PrivateKey(peer->tls, key) == 1, "SSL_CTX_use_PrivateKey");
+
+    snprintf(peer->certificate, sizeof(peer->certificate), "/tmp/http-peer-XXXXXX");
+    fd = mkstemp(peer->certificate);
+    must(fd >= 0, "mkstemp");
+    file = fdopen(fd, "w");
+    must(file && PEM_write_X509(file, certificate) == 1 && fclose(file) == 0, "certificate");
+    X509_EXTENSION_free(names);
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+}
+
+static struct http_peer *
+start_peer(const struct http_rule *rules, unsigned rule_count, bool with_tls)
 {
     struct http_peer *peer = calloc(1, sizeof(*peer));
     struct sockaddr_in address = {.sin_family = AF_INET,
@@ -276,6 +338,10 @@ struct http_peer *http_peer_start(const struct http_rule *rules, unsigned rule_c
     peer->rules = rules;
     peer->rule_count = rule_count;
     pthread_mutex_init(&peer->lock, NULL);
+    if (with_tls) {
+        signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
+        make_tls(peer);
+    }
     peer->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     must(peer->listener >= 0, "socket");
     must(bind(peer->listener, (struct sockaddr *)&address, sizeof(address)) == 0, "bind");
@@ -284,6 +350,21 @@ struct http_peer *http_peer_start(const struct http_rule *rules, unsigned rule_c
     peer->port = ntohs(address.sin_port);
     must(pthread_create(&peer->acceptor, NULL, run_acceptor, peer) == 0, "pthread_create");
     return peer;
+}
+
+struct http_peer *http_peer_start(const struct http_rule *rules, unsigned rule_count)
+{
+    return start_peer(rules, rule_count, false);
+}
+
+struct http_peer *http_peer_start_tls(const struct http_rule *rules, unsigned rule_count)
+{
+    return start_peer(rules, rule_count, true);
+}
+
+const char *http_peer_certificate(const struct http_peer *peer)
+{
+    return peer->certificate;
 }
 
 void http_peer_stop(struct http_peer *peer)
@@ -303,6 +384,10 @@ void http_peer_stop(struct http_peer *peer)
     }
     for (unsigned i = 0; i < peer->request_count; i++) {
         free(peer->requests[i]);
+    }
+    if (peer->tls) {
+        SSL_CTX_free(peer->tls);
+        unlink(peer->certificate);
     }
     pthread_mutex_destroy(&peer->lock);
     free(peer);

@@ -43,6 +43,10 @@ struct http_peer;
 
 /* The rules are lent until http_peer_stop. Aborts the test when it cannot listen. */
 struct http_peer *http_peer_start(const struct http_rule *rules, unsigned rule_count);
+/* The same over TLS, with a certificate made for 127.0.0.1 and signed by itself. Its file, for
+ * those who are to trust it, lies in the temporary folder until http_peer_stop. */
+struct http_peer *http_peer_start_tls(const struct http_rule *rules, unsigned rule_count);
+const char *http_peer_certificate(const struct http_peer *peer);
 void http_peer_stop(struct http_peer *peer);
 unsigned http_peer_port(const struct http_peer *peer);
 

@@ -415,6 +415,63 @@ static void addresses_that_lead_nowhere_are_told_apart(void **state)
     }
 }
 
+/* ---------------------------------------------------------------- TLS */
+
+static void a_certificate_is_trusted_or_refused(void **state)
+{
+    static const struct {
+        const char *sentence, *host;
+        bool is_trusted, is_fine;
+    } rows[] = {
+        {"a trusted authority and the right name", "127.0.0.1", true, true},
+        {"nobody knows the authority", "127.0.0.1", false, false},
+        {"a trusted authority and another name", "localhost", true, false},
+    };
+    static const struct http_rule rules[] = {{.method = "PUT", .body = "stored"}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct chain_pool *pool = chain_pool_new(65536, 0);
+        struct chain chain;
+        uint32_t sum;
+        char url[64];
+        struct world world = {.loop = loop_new(), .running = 1};
+        struct http_client_options options = {.max_host_connections = 1};
+        struct http_request request = {.method = "PUT",
+                                       .url = url,
+                                       .body_chain = &chain,
+                                       .connect_timeout_ms = 5000,
+                                       .stall_timeout_ms = 5000,
+                                       .max_response_bytes = 100};
+        struct result result = {.world = &world};
+
+        chain_init(&chain, pool);
+        fill(&chain, 1000000, &sum);
+        world.peer = http_peer_start_tls(rules, 1);
+        options.ca_file = rows[i].is_trusted ? http_peer_certificate(world.peer) : NULL;
+        world.client = http_client_new(world.loop, &options);
+        snprintf(url, sizeof(url), "https://%s:%u/k", rows[i].host, http_peer_port(world.peer));
+        result.exchange = http_start(world.client, &request, exchange_done, &result);
+        loop_run(world.loop);
+        if (rows[i].is_fine) {
+            struct http_peer_request seen;
+
+            if (result.err || !http_peer_request(world.peer, "PUT", "/k", 0, &seen) ||
+                seen.body_sum != sum) {
+                fail_msg("%s: %s", rows[i].sentence, result.err ? error_text(result.err) : "body");
+            }
+        } else if (!result.err || error_class_of(result.err) != ERROR_CONFIG ||
+                   *error_hint(result.err) == '\0' ||
+                   http_peer_count(world.peer, NULL, NULL) != 0) {
+            fail_msg("%s: %s", rows[i].sentence, result.err ? error_text(result.err) : "accepted");
+        }
+        end(&result);
+        tear_down(&world);
+        chain_release(&chain);
+        chain_pool_free(pool);
+    }
+}
+
 /* ---------------------------------------------------------------- cancel */
 
 static void a_cancel_before_the_start_sends_nothing(void **state)
@@ -480,6 +537,7 @@ int main(void)
         cmocka_unit_test(connections_are_kept_and_bounded),
         cmocka_unit_test(each_failure_has_a_class_and_names_the_peer),
         cmocka_unit_test(addresses_that_lead_nowhere_are_told_apart),
+        cmocka_unit_test(a_certificate_is_trusted_or_refused),
         cmocka_unit_test(a_cancel_before_the_start_sends_nothing),
         cmocka_unit_test(cancels_in_the_middle_of_answers_end_quietly),
     };
