@@ -290,11 +290,14 @@ void json_problem(struct json_doc *doc, const char *fmt, ...)
 {
     va_list args;
 
+    doc->problem_count++;
+    if (buf_is_full(&doc->problems)) {
+        return; /* nobody reads further than this */
+    }
     va_start(args, fmt);
     const char *sentence = arena_vprintf(doc->arena, fmt, args);
     va_end(args);
     buf_printf(&doc->problems, "\n - %s", sentence);
-    doc->problem_count++;
 }
 
 struct error *json_doc_check(struct json_doc *doc)

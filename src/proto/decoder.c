@@ -28,6 +28,7 @@ struct proto_decoder {
     enum proto_codec codec;
     char *data;
     size_t start, end, cap;
+    size_t high;               /* the furthest that end ever was; behind it nothing was written */
     uint64_t offset;           /* of data[start] in the stream */
     size_t scanned;            /* JSON: bytes behind start that the framer has seen */
     struct json_framer framer; /* JSON: where in the value it is after them */
@@ -54,7 +55,7 @@ struct proto_decoder *proto_decoder_new(enum proto_codec codec)
 
     decoder->codec = codec;
     decoder->cap = FIRST_BYTES;
-    decoder->data = mem_alloc(decoder->cap);
+    decoder->data = mem_realloc(NULL, decoder->cap); /* not zeroed: pages come as they are used */
     buf_init(&decoder->memory.key, 4 * PROTO_MAX_FRAME);
     buf_init(&decoder->memory.values, 4 * PROTO_MAX_FRAME);
     buf_init(&decoder->memory.text, PROTO_MAX_FRAME);
@@ -66,7 +67,7 @@ void proto_decoder_free(struct proto_decoder *decoder)
     if (!decoder) {
         return;
     }
-    secret_wipe(decoder->data, decoder->cap); /* configurations passed through */
+    secret_wipe(decoder->data, decoder->high); /* configurations passed through */
     mem_free(decoder->data);
     buf_done(&decoder->memory.key);
     buf_done(&decoder->memory.values);
@@ -104,6 +105,9 @@ void proto_decoder_commit(struct proto_decoder *decoder, size_t len)
 {
     CHECK(len <= decoder->cap - decoder->end);
     decoder->end += len;
+    if (decoder->end > decoder->high) {
+        decoder->high = decoder->end;
+    }
 }
 
 static void consume(struct proto_decoder *decoder, size_t len)

@@ -35,6 +35,17 @@ static const struct row rows[] = {
     {"an unfinished string", "\"abc\\\"", 0, {0}},
     {"an unfinished number", "123", 0, {0}},
     {"only space", " \n\t ", 0, {0}},
+    {"blocks of plain bytes, nested",
+     "{\"a\":[{\"key\":\"0123456789 ]}\",\"list\":[1,2,3,[4,[5]]],\"long\":\"0123456789abcdef"
+     "0123456789abcdef{{[[0123456789abcdef\"}],\"b\":\"0123456789abcdef0123456789abcdef\"}{}[]",
+     3,
+     {155, 157, 159}},
+    {"a backslash in the second block",
+     "[\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\\\"]\",[\"0123456789"
+     "abcdef0123456789abcdef0123456789abcdef0123456789abcdef]\"]] {}",
+     2,
+     {141, 144}},
+    {"a backslash outside of a string escapes nothing", "{\\\"}\"}[]", 2, {6, 8}},
     {"a long string", "[\"0123456789abcdef0123456789abcdef\\\\0123456789abcdef\"] []", 2, {54, 57}},
 };
 
@@ -68,7 +79,7 @@ static void finds_the_ends_whatever_the_pieces_are(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        for (size_t step = 1; step <= 70; step++) {
+        for (size_t step = 1; step <= 200; step++) {
             check_row(&rows[i], step);
         }
     }
