@@ -33,6 +33,48 @@ static void a_put_is_signed_with_its_payload_over_plain_http(void **state)
     world_tear_down(&world);
 }
 
+static void over_tls_the_payload_is_not_hashed(void **state)
+{
+    static const struct http_rule rules[] = {{.method = "PUT", .status = 200}};
+    struct http_peer_request seen;
+    struct world world;
+    struct outcome outcome;
+    struct s3_call *call;
+
+    (void)state;
+    world_set_up_with(&world, rules, 1, 0, true, NULL);
+    world_begin(&world, &outcome);
+    call = s3_put(world.s3, SPAN_LIT("k"), SPAN_LIT("hello"), world_done, &outcome);
+    world_run(&world, &outcome);
+    assert_null(outcome.err);
+    assert_true(http_peer_request(world.peer, "PUT", NULL, 0, &seen));
+    assert_string_equal(seen.body, "hello");
+    assert_non_null(strstr(seen.headers, "x-amz-content-sha256: UNSIGNED-PAYLOAD\r\n"));
+    s3_call_free(call);
+    world_tear_down(&world);
+}
+
+static void a_session_token_is_sent_and_signed(void **state)
+{
+    static const struct http_rule rules[] = {{.status = 200}};
+    struct http_peer_request seen;
+    struct world world;
+    struct outcome outcome;
+    struct s3_call *call;
+
+    (void)state;
+    world_set_up_with(&world, rules, 1, 0, false, "tok/en==");
+    world_begin(&world, &outcome);
+    call = s3_get(world.s3, SPAN_LIT("k"), 100, world_done, &outcome);
+    world_run(&world, &outcome);
+    assert_null(outcome.err);
+    assert_true(http_peer_request(world.peer, NULL, NULL, 0, &seen));
+    assert_non_null(strstr(seen.headers, "\r\nx-amz-security-token: tok/en==\r\n"));
+    assert_non_null(strstr(seen.headers, ";x-amz-date;x-amz-security-token,Signature="));
+    s3_call_free(call);
+    world_tear_down(&world);
+}
+
 static void a_get_returns_the_bytes(void **state)
 {
     static const struct http_rule rules[] = {{.method = "GET", .status = 200, .body = "content"}};
@@ -376,6 +418,25 @@ static void what_cannot_be_asked_is_refused_without_a_request(void **state)
     world_tear_down(&world);
 }
 
+static void a_credential_that_is_no_header_is_refused_without_a_request(void **state)
+{
+    struct world world;
+    struct outcome outcome;
+    struct s3_call *call;
+
+    (void)state;
+    world_set_up_with(&world, NULL, 0, 0, false, "token\r\nx-injected: 1");
+    world_begin(&world, &outcome);
+    call = s3_get(world.s3, SPAN_LIT("k"), 100, world_done, &outcome);
+    world_run(&world, &outcome);
+    assert_int_equal(error_class_of(outcome.err), ERROR_CONFIG);
+    assert_null(strstr(error_text(outcome.err), "injected"));
+    assert_int_equal(http_peer_count(world.peer, NULL, NULL), 0);
+    error_free(outcome.err);
+    s3_call_free(call);
+    world_tear_down(&world);
+}
+
 /* ---------------------------------------------------------------- cancel */
 
 static void a_cancelled_call_ends_once(void **state)
@@ -599,6 +660,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_put_is_signed_with_its_payload_over_plain_http),
+        cmocka_unit_test(over_tls_the_payload_is_not_hashed),
+        cmocka_unit_test(a_session_token_is_sent_and_signed),
+        cmocka_unit_test(a_credential_that_is_no_header_is_refused_without_a_request),
         cmocka_unit_test(a_get_returns_the_bytes),
         cmocka_unit_test(an_object_larger_than_asked_for_is_an_error),
         cmocka_unit_test(a_head_tells_the_size_or_that_there_is_nothing),

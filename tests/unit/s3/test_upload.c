@@ -365,7 +365,7 @@ static void every_failure_is_cured_or_aborted(void **state)
         }
         memcpy(rules + odd_count, good, sizeof(good));
         world_set_up(&world, rules, odd_count + ARRAY_LEN(good),
-                     row->odd[0].way == HTTP_PEER_SILENCE ? 500 : 0);
+                     row->odd[0].way == HTTP_PEER_SILENCE ? 1000 : 0);
         upload = begin(&world, &outcome, 1);
         add_part(&world, upload, PART);
         add_part(&world, upload, 7);
@@ -510,7 +510,7 @@ static void a_cancel_in_every_state_ends_once_and_leaves_nothing(void **state)
 
         rules[0] = row->odd;
         memcpy(rules + 1, good, sizeof(good));
-        world_set_up(&world, rules, ARRAY_LEN(rules), 300);
+        world_set_up(&world, rules, ARRAY_LEN(rules), 1000);
         canceller.upload = begin(&world, &outcome, 2);
         op_init(&canceller.op, world.loop, &canceller_kind, writer_done, NULL);
         canceller.timer = timer_new(&canceller.op);

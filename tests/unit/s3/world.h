@@ -24,7 +24,7 @@ struct world {
     struct http_client *http;
     struct s3 *s3;
     struct arena *arena;
-    struct secret *secret;
+    struct secret *secret, *token;
     struct credit *credit;
     struct chain_pool *pool;
     struct figures figures;
@@ -56,10 +56,15 @@ static inline void world_done(void *ctx, struct error *err)
     }
 }
 
-static inline void
-world_set_up(struct world *world, const struct http_rule *rules, unsigned count, uint64_t stall_ms)
+/* token: a session token, or NULL. */
+static inline void world_set_up_with(struct world *world,
+                                     const struct http_rule *rules,
+                                     unsigned count,
+                                     uint64_t stall_ms,
+                                     bool with_tls,
+                                     const char *token)
 {
-    const struct http_client_options http = {.max_host_connections = 8};
+    struct http_client_options http = {.max_host_connections = 8};
     struct s3_options options = {.access_key_id = "AKIATEST",
                                  .seed = 1,
                                  .figures = &world->figures,
@@ -71,16 +76,26 @@ world_set_up(struct world *world, const struct http_rule *rules, unsigned count,
 
     memset(world, 0, sizeof(*world));
     world->loop = loop_new();
-    world->peer = http_peer_start(rules, count);
+    world->peer = with_tls ? http_peer_start_tls(rules, count) : http_peer_start(rules, count);
+    http.ca_file = with_tls ? http_peer_certificate(world->peer) : NULL;
     world->http = http_client_new(world->loop, &http);
     world->arena = arena_new(65536);
     world->secret = secret_new(SPAN_LIT(WORLD_SECRET));
-    snprintf(address, sizeof(address), "http://127.0.0.1:%u", http_peer_port(world->peer));
+    world->token = token ? secret_new(span_of(token)) : NULL;
+    snprintf(address, sizeof(address), "%s://127.0.0.1:%u", with_tls ? "https" : "http",
+             http_peer_port(world->peer));
     assert_null(s3_endpoint_make(world->arena, &where, &options.endpoint));
     options.secret_access_key = world->secret;
+    options.session_token = world->token;
     world->s3 = s3_new(world->loop, world->http, &options);
     world->credit = credit_new((size_t)64 << 20);
     world->pool = chain_pool_new(65536, 0);
+}
+
+static inline void
+world_set_up(struct world *world, const struct http_rule *rules, unsigned count, uint64_t stall_ms)
+{
+    world_set_up_with(world, rules, count, stall_ms, false, NULL);
 }
 
 /* Also checks what must hold at the end of every story. */
@@ -95,6 +110,7 @@ static inline void world_tear_down(struct world *world)
     credit_free(world->credit);
     chain_pool_free(world->pool);
     secret_free(world->secret);
+    secret_free(world->token);
     arena_free(world->arena);
 }
 
