@@ -1,0 +1,658 @@
+/*
+ * sql-gateway: stands between the connector and the warehouse. In: the PostgreSQL wire protocol
+ * from the connector (TLS ends here, with a certificate made at start). Out: the same to the
+ * warehouse, in plain text on loopback, with the faults of a rule file. Each statement leaves one
+ * JSON line in the trace: step, its number, what was done. It knows statements by what they are for
+ * and never by the data in them.
+ *
+ * A process per connection; counters of steps are shared between them. "after" needs the server's
+ * answer inside a pipeline, so the gateway adds a Flush behind such a statement and holds the
+ * answers back until it came.
+ *
+ * usage: sql-gateway --listen 127.0.0.1:0 --target HOST:PORT [--rules FILE] [--trace FILE]
+ * --ready-file FILE
+ */
+
+#include "gateway/rules.h"
+
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SSL_REQUEST 80877103
+#define CANCEL_REQUEST 80877102
+#define MAX_MESSAGE (64 * 1024 * 1024)
+#define MAX_STEPS 32
+
+static struct rules rules;
+static unsigned *step_counts; /* by index in step_names, shared between processes */
+static int trace_fd = -1;
+static struct sockaddr_in target;
+
+_Noreturn static void give_up(const char *what)
+{
+    fprintf(stderr, "sql-gateway: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+/* ---------------------------------------------------------------- trace and faults */
+
+static void trace(const char *step, unsigned n, const char *what)
+{
+    char line[256];
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int len =
+        snprintf(line, sizeof line, "{\"ms\":%lld,\"step\":\"%s\",\"n\":%u,\"what\":\"%s\"}\n",
+                 (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000, step, n, what);
+    if (trace_fd >= 0 && write(trace_fd, line, (size_t)len) != len) {
+        give_up("trace");
+    }
+}
+
+static unsigned count_step(const char *step)
+{
+    for (unsigned i = 0; step_names[i]; i++) {
+        if (strcmp(step_names[i], step) == 0) {
+            return __atomic_add_fetch(&step_counts[i], 1, __ATOMIC_SEQ_CST);
+        }
+    }
+    return 0;
+}
+
+/* The process at the other end of a loopback connection, by the kernel's tables. */
+static pid_t owner_of_socket(unsigned long inode)
+{
+    char wanted[64];
+    DIR *proc = opendir("/proc");
+    pid_t found = 0;
+
+    snprintf(wanted, sizeof wanted, "socket:[%lu]", inode);
+    for (struct dirent *entry; proc && !found && (entry = readdir(proc));) {
+        char path[300];
+        if (!isdigit((unsigned char)entry->d_name[0])) {
+            continue;
+        }
+        snprintf(path, sizeof path, "/proc/%s/fd", entry->d_name);
+        DIR *fds = opendir(path);
+        for (struct dirent *fd; fds && !found && (fd = readdir(fds));) {
+            char link[600], to[64];
+            snprintf(link, sizeof link, "%s/%s", path, fd->d_name);
+            ssize_t len = readlink(link, to, sizeof to - 1);
+            if (len > 0) {
+                to[len] = '\0';
+                if (strcmp(to, wanted) == 0) {
+                    found = (pid_t)strtol(entry->d_name, NULL, 10);
+                }
+            }
+        }
+        if (fds) {
+            closedir(fds);
+        }
+    }
+    if (proc) {
+        closedir(proc);
+    }
+    return found;
+}
+
+static pid_t pid_of_peer(int fd)
+{
+    struct sockaddr_in peer;
+    socklen_t len = sizeof peer;
+    char line[512];
+    unsigned long inode = 0;
+    FILE *table = fopen("/proc/net/tcp", "r");
+
+    if (!table || getpeername(fd, (struct sockaddr *)&peer, &len) != 0) {
+        give_up("peer of the connection");
+    }
+    while (fgets(line, sizeof line, table) && !inode) {
+        unsigned local_port, remote_port;
+        unsigned long line_inode;
+        if (sscanf(line, " %*d: %*8x:%4x %*8x:%4x %*x %*x:%*x %*x:%*x %*x %*u %*u %lu", &local_port,
+                   &remote_port, &line_inode) == 3 &&
+            local_port == ntohs(peer.sin_port) && line_inode) {
+            inode = line_inode;
+        }
+    }
+    fclose(table);
+    return inode ? owner_of_socket(inode) : 0;
+}
+
+/* True when this process made the marker: the fault is ours to do. */
+static bool take_marker(const char *path)
+{
+    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0644);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd >= 0;
+}
+
+/* Both ends lose the connection at once, as when a host dies. */
+_Noreturn static void cut_connection(int client, int server)
+{
+    struct linger hard = {.l_onoff = 1, .l_linger = 0};
+
+    setsockopt(client, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    setsockopt(server, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    _exit(0);
+}
+
+static void do_fault(const struct rule *rule, unsigned n, int client, int server)
+{
+    if (!take_marker(rule->marker)) {
+        return;
+    }
+    trace(rule->step, n, rule->action == RULE_KILL ? "killed" : "cut");
+    if (rule->action == RULE_KILL) {
+        pid_t pid = pid_of_peer(client);
+        if (pid <= 1 || kill(pid, SIGKILL) != 0) {
+            give_up("killing the client");
+        }
+    }
+    cut_connection(client, server);
+}
+
+static const struct rule *find_rule(const char *step, unsigned n, bool is_after)
+{
+    for (unsigned i = 0; i < rules.count; i++) {
+        const struct rule *rule = &rules.items[i];
+        if (rule->action != RULE_REWRITE && rule->is_after == is_after &&
+            strcmp(rule->step, step) == 0 && (rule->n == 0 || rule->n == n) &&
+            access(rule->marker, F_OK) != 0) {
+            return rule;
+        }
+    }
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- bytes */
+
+struct link {
+    int client, server;
+    SSL *tls; /* NULL: the client speaks plain text */
+};
+
+static bool read_client(struct link *link, void *to, size_t len)
+{
+    char *at = to;
+
+    while (len > 0) {
+        ssize_t got = link->tls ? SSL_read(link->tls, at, (int)len) : read(link->client, at, len);
+        if (got <= 0) {
+            return false;
+        }
+        at += got;
+        len -= (size_t)got;
+    }
+    return true;
+}
+
+static bool write_client(struct link *link, const void *from, size_t len)
+{
+    const char *at = from;
+
+    while (len > 0) {
+        ssize_t put = link->tls ? SSL_write(link->tls, at, (int)len) : write(link->client, at, len);
+        if (put <= 0) {
+            return false;
+        }
+        at += put;
+        len -= (size_t)put;
+    }
+    return true;
+}
+
+static bool read_server(struct link *link, void *to, size_t len)
+{
+    char *at = to;
+
+    while (len > 0) {
+        ssize_t got = read(link->server, at, len);
+        if (got <= 0) {
+            return false;
+        }
+        at += got;
+        len -= (size_t)got;
+    }
+    return true;
+}
+
+static bool write_server(struct link *link, const void *from, size_t len)
+{
+    const char *at = from;
+
+    while (len > 0) {
+        ssize_t put = write(link->server, at, len);
+        if (put <= 0) {
+            return false;
+        }
+        at += put;
+        len -= (size_t)put;
+    }
+    return true;
+}
+
+static uint32_t read_u32(const unsigned char *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static void write_u32(unsigned char *at, uint32_t value)
+{
+    at[0] = (unsigned char)(value >> 24);
+    at[1] = (unsigned char)(value >> 16);
+    at[2] = (unsigned char)(value >> 8);
+    at[3] = (unsigned char)value;
+}
+
+struct message {
+    unsigned char *bytes; /* type, length, body */
+    size_t len, cap;
+};
+
+static bool read_message(struct link *link,
+                         bool (*read_some)(struct link *, void *, size_t),
+                         struct message *message)
+{
+    unsigned char head[5];
+
+    if (!read_some(link, head, 5)) {
+        return false;
+    }
+    size_t body = read_u32(head + 1);
+    if (body < 4 || body > MAX_MESSAGE) {
+        return false;
+    }
+    if (message->cap < body + 1) {
+        message->cap = body + 1;
+        message->bytes = realloc(message->bytes, message->cap);
+        if (!message->bytes) {
+            give_up("memory");
+        }
+    }
+    memcpy(message->bytes, head, 5);
+    message->len = body + 1;
+    return read_some(link, message->bytes + 5, body - 4);
+}
+
+/* ---------------------------------------------------------------- start-up */
+
+static SSL_CTX *make_tls(void)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    EVP_PKEY *key = EVP_RSA_gen(2048);
+    X509 *cert = X509_new();
+
+    if (!ctx || !key || !cert) {
+        give_up("TLS");
+    }
+    ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
+    X509_gmtime_adj(X509_getm_notBefore(cert), -86400);
+    X509_gmtime_adj(X509_getm_notAfter(cert), 86400L * 30);
+    X509_set_pubkey(cert, key);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC,
+                               (const unsigned char *)"localhost", -1, -1, 0);
+    X509_set_issuer_name(cert, X509_get_subject_name(cert));
+    if (!X509_sign(cert, key, EVP_sha256()) || SSL_CTX_use_certificate(ctx, cert) != 1 ||
+        SSL_CTX_use_PrivateKey(ctx, key) != 1) {
+        give_up("TLS certificate");
+    }
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return ctx;
+}
+
+/* Passes the start-up packet on; the answer "S" to a TLS request is ours. A cancel request is
+ * passed whole. */
+static bool pass_startup(struct link *link, SSL_CTX *tls)
+{
+    for (;;) {
+        unsigned char head[8];
+        if (!read_client(link, head, 8)) {
+            return false;
+        }
+        uint32_t len = read_u32(head), code = read_u32(head + 4);
+        if (code == SSL_REQUEST) {
+            if (!write_client(link, "S", 1)) {
+                return false;
+            }
+            link->tls = SSL_new(tls);
+            SSL_set_fd(link->tls, link->client);
+            if (SSL_accept(link->tls) != 1) {
+                return false;
+            }
+            continue;
+        }
+        if (len < 8 || len > 64 * 1024) {
+            return false;
+        }
+        unsigned char *rest = malloc(len);
+        bool passed = rest && read_client(link, rest, len - 8) && write_server(link, head, 8) &&
+                      write_server(link, rest, len - 8);
+        free(rest);
+        return passed && code != CANCEL_REQUEST;
+    }
+}
+
+/* ---------------------------------------------------------------- statements */
+
+/* Statements that the server has not answered yet, and the rule that waits for an answer. */
+struct pipeline {
+    unsigned open;                /* Execute or Query sent, no end of it seen */
+    const struct rule *waits_for; /* after-rule of the newest statement, or NULL */
+    const struct rule
+        *parsed; /* after-rule of the statement that was parsed and not executed yet */
+    unsigned n, parsed_n;
+};
+
+static bool ends_statement(unsigned char type)
+{
+    return type == 'C' || type == 'E' || type == 'I';
+}
+
+/* One message from the server: to the client, unless a fault comes first. */
+static bool pass_answer(struct link *link, struct pipeline *pipeline, struct message *message)
+{
+    if (!read_message(link, read_server, message)) {
+        return false;
+    }
+    unsigned char type = message->bytes[0];
+    if (ends_statement(type) && pipeline->open > 0) {
+        pipeline->open--;
+        if (pipeline->open == 0 && pipeline->waits_for && type != 'E') {
+            do_fault(pipeline->waits_for, pipeline->n, link->client, link->server);
+            pipeline->waits_for = NULL;
+        }
+    }
+    if (type == 'Z') {
+        pipeline->open = 0; /* after an error the rest of a pipeline was skipped */
+        pipeline->waits_for = NULL;
+    }
+    return write_client(link, message->bytes, message->len);
+}
+
+/* Answers of everything that was sent, so that the fault comes right behind its statement. */
+static bool drain(struct link *link, struct pipeline *pipeline)
+{
+    static const unsigned char flush[] = {'H', 0, 0, 0, 4};
+    struct message message = {0};
+    bool alive = write_server(link, flush, sizeof flush);
+
+    while (alive && pipeline->waits_for && pipeline->open > 0) {
+        alive = pass_answer(link, pipeline, &message);
+    }
+    free(message.bytes);
+    return alive;
+}
+
+/* The text of a Query or Parse message, replaced where a rule says so. */
+static void rewrite(struct message *message, size_t sql_at, const char *step)
+{
+    char *sql = (char *)message->bytes + sql_at;
+
+    for (unsigned i = 0; i < rules.count; i++) {
+        const struct rule *rule = &rules.items[i];
+        char *found = rule->action == RULE_REWRITE && strcmp(rule->step, step) == 0
+                          ? strstr(sql, rule->from)
+                          : NULL;
+        if (!found) {
+            continue;
+        }
+        size_t from = strlen(rule->from), to = strlen(rule->to);
+        size_t found_at = (size_t)((unsigned char *)found - message->bytes);
+        size_t len = message->len - from + to;
+        unsigned char *bytes = malloc(len);
+        if (!bytes) {
+            give_up("memory");
+        }
+        memcpy(bytes, message->bytes, found_at);
+        memcpy(bytes + found_at, rule->to, to);
+        memcpy(bytes + found_at + to, message->bytes + found_at + from,
+               message->len - found_at - from);
+        free(message->bytes);
+        message->bytes = bytes;
+        message->len = message->cap = len;
+        write_u32(message->bytes + 1, (uint32_t)(len - 1));
+        trace(step, 0, "rewritten");
+        return;
+    }
+}
+
+/* A statement's text came by: count it, fire what comes before it, note what comes after it. */
+static void
+meet_statement(struct link *link, struct pipeline *pipeline, struct message *message, size_t sql_at)
+{
+    const char *step = step_of((const char *)message->bytes + sql_at);
+    unsigned n = count_step(step);
+    const struct rule *before = find_rule(step, n, false);
+
+    trace(step, n, "seen");
+    if (before) {
+        do_fault(before, n, link->client, link->server);
+    }
+    pipeline->parsed = find_rule(step, n, true);
+    pipeline->parsed_n = n;
+    rewrite(message, sql_at, step);
+}
+
+static bool is_terminated(const struct message *message, size_t at)
+{
+    return at < message->len && memchr(message->bytes + at, 0, message->len - at) != NULL;
+}
+
+static bool pass_request(struct link *link, struct pipeline *pipeline, struct message *message)
+{
+    if (!read_message(link, read_client, message)) {
+        return false;
+    }
+    unsigned char type = message->bytes[0];
+    if (type == 'Q' && is_terminated(message, 5)) {
+        meet_statement(link, pipeline, message, 5);
+    } else if (type == 'P' && is_terminated(message, 5)) {
+        size_t sql_at = 5 + strlen((const char *)message->bytes + 5) + 1;
+        if (!is_terminated(message, sql_at)) {
+            return false;
+        }
+        meet_statement(link, pipeline, message, sql_at);
+    }
+    bool is_run = type == 'E' || type == 'Q';
+    if (!write_server(link, message->bytes, message->len)) {
+        return false;
+    }
+    if (is_run) {
+        pipeline->open++;
+        pipeline->waits_for = pipeline->parsed;
+        pipeline->n = pipeline->parsed_n;
+        pipeline->parsed = NULL;
+        if (pipeline->waits_for && type == 'E') {
+            return drain(link, pipeline);
+        }
+    }
+    return true;
+}
+
+static void pump(struct link *link)
+{
+    struct pipeline pipeline = {0};
+    struct message request = {0}, answer = {0};
+    bool alive = true;
+
+    while (alive) {
+        struct pollfd fds[] = {{link->client, POLLIN, 0}, {link->server, POLLIN, 0}};
+        bool client_ready = link->tls && SSL_pending(link->tls) > 0;
+        if (poll(fds, 2, client_ready ? 0 : -1) < 0 && errno != EINTR) {
+            give_up("poll");
+        }
+        if (fds[1].revents) {
+            alive = pass_answer(link, &pipeline, &answer);
+        } else if (client_ready || fds[0].revents) {
+            alive = pass_request(link, &pipeline, &request);
+        }
+    }
+    free(request.bytes);
+    free(answer.bytes);
+}
+
+static void serve(int client, SSL_CTX *tls)
+{
+    struct link link = {.client = client, .server = socket(AF_INET, SOCK_STREAM, 0)};
+    int on = 1;
+
+    if (connect(link.server, (struct sockaddr *)&target, sizeof target) != 0) {
+        _exit(0);
+    }
+    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(link.server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (pass_startup(&link, tls)) {
+        pump(&link);
+    }
+    if (link.tls) {
+        SSL_free(link.tls);
+    }
+    close(link.server);
+    close(client);
+}
+
+/* ---------------------------------------------------------------- main */
+
+static struct sockaddr_in parse_address(const char *text)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    char host[64];
+    const char *colon = strrchr(text, ':');
+
+    if (!colon || (size_t)(colon - text) >= sizeof host) {
+        fprintf(stderr, "sql-gateway: %s is not HOST:PORT\n", text);
+        exit(1);
+    }
+    snprintf(host, sizeof host, "%.*s", (int)(colon - text), text);
+    address.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
+    if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
+                  &address.sin_addr) != 1) {
+        fprintf(stderr, "sql-gateway: %s is not an IPv4 address\n", host);
+        exit(1);
+    }
+    return address;
+}
+
+static char *read_file(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    char *text = calloc(1, 64 * 1024);
+
+    if (!file || !text) {
+        give_up(path);
+    }
+    (void)!fread(text, 1, 64 * 1024 - 1, file);
+    fclose(file);
+    return text;
+}
+
+/* Written under another name first: whoever waits for it finds it whole. */
+static void write_ready(const char *path, int listener)
+{
+    struct sockaddr_in bound;
+    socklen_t len = sizeof bound;
+    char draft[600];
+
+    getsockname(listener, (struct sockaddr *)&bound, &len);
+    snprintf(draft, sizeof draft, "%s.new", path);
+    FILE *file = fopen(draft, "w");
+    if (!file) {
+        give_up(draft);
+    }
+    fprintf(file, "127.0.0.1:%u\n", ntohs(bound.sin_port));
+    fclose(file);
+    if (rename(draft, path) != 0) {
+        give_up(path);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const char *listen_at = "127.0.0.1:0", *rule_file = NULL, *trace_file = NULL,
+               *ready_file = NULL;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--listen") == 0) {
+            listen_at = argv[i + 1];
+        } else if (strcmp(argv[i], "--target") == 0) {
+            target = parse_address(argv[i + 1]);
+        } else if (strcmp(argv[i], "--rules") == 0) {
+            rule_file = argv[i + 1];
+        } else if (strcmp(argv[i], "--trace") == 0) {
+            trace_file = argv[i + 1];
+        } else if (strcmp(argv[i], "--ready-file") == 0) {
+            ready_file = argv[i + 1];
+        }
+    }
+    if (!target.sin_port || !ready_file) {
+        fprintf(
+            stderr,
+            "usage: sql-gateway --listen A --target A [--rules F] [--trace F] --ready-file F\n");
+        return 1;
+    }
+    if (rule_file) {
+        char why[RULE_TEXT_MAX];
+        char *text = read_file(rule_file);
+        if (!rules_read(text, &rules, why)) {
+            fprintf(stderr, "sql-gateway: %s\n", why);
+            return 1;
+        }
+        free(text);
+    }
+    if (trace_file && (trace_fd = open(trace_file, O_CREAT | O_APPEND | O_WRONLY, 0644)) < 0) {
+        give_up(trace_file);
+    }
+    step_counts = mmap(NULL, MAX_STEPS * sizeof *step_counts, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct sockaddr_in address = parse_address(listen_at);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (step_counts == MAP_FAILED ||
+        bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(listener, 64) != 0) {
+        give_up("listen");
+    }
+    SSL_CTX *tls = make_tls();
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN);
+    write_ready(ready_file, listener);
+    for (;;) {
+        int client = accept(listener, NULL, NULL);
+        if (client < 0) {
+            continue;
+        }
+        if (fork() == 0) {
+            close(listener);
+            serve(client, tls);
+            _exit(0);
+        }
+        close(client);
+    }
+}

@@ -1,0 +1,104 @@
+/* Statements by what they are for, and the rule file. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "gateway/rules.h"
+
+#include <string.h>
+
+static void each_statement_of_the_connector_has_its_step(void **state)
+{
+    static const struct {
+        const char *sql, *step;
+    } rows[] = {
+        {"SET json_parse_truncate_strings=ON", "set"},
+        {"BEGIN", "begin"},
+        {"LOCK \"s\".flow_checkpoints_v1", "lock"},
+        {"SELECT fence, key_begin, key_end, checkpoint, checkpoint_tokens FROM flow_checkpoints_v1 "
+         "WHERE "
+         "materialization = $1",
+         "check"},
+        {"UPDATE flow_checkpoints_v1 SET fence = $1 WHERE materialization = $2", "owner"},
+        {"INSERT INTO flow_checkpoints_v1 (materialization) VALUES ($1)", "owner"},
+        {"CREATE TEMPORARY TABLE flow_temp_table_0 (id BIGINT) DISTSTYLE EVEN", "temp"},
+        {"CREATE TEMPORARY TABLE flow_temp_table_0_deleted (id BIGINT)", "del.temp"},
+        {"COPY flow_temp_table_0 FROM 's3://b/k' MANIFEST", "temp.copy"},
+        {"COPY flow_temp_table_0_deleted FROM 's3://b/k' MANIFEST", "del.copy"},
+        {"COPY public.orders (id) FROM 's3://b/k' MANIFEST", "put.direct"},
+        {"SELECT pg_last_copy_count()", "count"},
+        {"DELETE FROM orders USING flow_temp_table_0_deleted AS r WHERE orders.id = r.id",
+         "del.exec"},
+        {"MERGE INTO orders USING flow_temp_table_0 AS s ON orders.id = s.id WHEN MATCHED",
+         "put.merge"},
+        {"DROP TABLE flow_temp_table_0", "drop"},
+        {"SELECT 0, r.flow_document FROM flow_temp_table_0 AS l JOIN orders AS r ON l.id = r.id",
+         "load.query"},
+        {"UPDATE flow_checkpoints_v1 SET checkpoint_tokens = $1 WHERE materialization = $2",
+         "token"},
+        {"COMMIT", "commit"},
+        {"ROLLBACK", "rollback"},
+        {"ALTER TABLE orders ALTER COLUMN note TYPE VARCHAR(MAX)", "widen"},
+        {"ALTER TABLE orders ADD COLUMN note TEXT;", "column"},
+        {"SELECT 1", "other"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (strcmp(step_of(rows[i].sql), rows[i].step) != 0) {
+            print_error("%s is %s, not %s\n", rows[i].sql, step_of(rows[i].sql), rows[i].step);
+        }
+        assert_string_equal(step_of(rows[i].sql), rows[i].step);
+    }
+}
+
+static void a_rule_file_is_read_line_by_line(void **state)
+{
+    struct rules rules;
+    char why[RULE_TEXT_MAX];
+    (void)state;
+
+    assert_true(rules_read("# comment\n\ncommit#2 before kill /m/1\nput.merge after cut /m/2\n"
+                           "token rewrite SET a = $1=>SET b = $1\n",
+                           &rules, why));
+    assert_int_equal(rules.count, 3);
+    assert_string_equal(rules.items[0].step, "commit");
+    assert_int_equal(rules.items[0].n, 2);
+    assert_false(rules.items[0].is_after);
+    assert_int_equal(rules.items[1].n, 0);
+    assert_true(rules.items[1].is_after);
+    assert_int_equal(rules.items[1].action, RULE_CUT);
+    assert_string_equal(rules.items[2].from, "SET a = $1");
+    assert_string_equal(rules.items[2].to, "SET b = $1");
+}
+
+static void what_is_no_rule_is_refused(void **state)
+{
+    static const char *const rows[] = {"comit before kill /m\n",  "commit#0 before kill /m\n",
+                                       "commit during kill /m\n", "commit before explode /m\n",
+                                       "commit before kill\n",    "token rewrite nothing\n"};
+    struct rules rules;
+    char why[RULE_TEXT_MAX];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rules_read(rows[i], &rules, why)) {
+            print_error("accepted: %s", rows[i]);
+        }
+        assert_false(rules_read(rows[i], &rules, why));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_statement_of_the_connector_has_its_step),
+        cmocka_unit_test(a_rule_file_is_read_line_by_line),
+        cmocka_unit_test(what_is_no_rule_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
