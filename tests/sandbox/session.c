@@ -419,6 +419,8 @@ static bool run_rollback(struct session *s)
 
 /* ------------------------------------------------------------------------------- before, after */
 
+static bool check_drop(struct session *s, const struct statement *st);
+
 static bool check_alone(struct session *s, const struct statement *st)
 {
     if (!st->alone || s->transaction == TRANSACTION_NONE ||
@@ -478,6 +480,9 @@ bool session_prepare(struct session *s, const struct statement *st)
                          st->kind != STATEMENT_DEALLOCATE;
     if (needs_backend && s->transaction == TRANSACTION_NONE &&
         !open_transaction(s, TRANSACTION_IMPLICIT, "BEGIN")) {
+        return false;
+    }
+    if (st->kind == STATEMENT_DEFINE && st->column[0] != '\0' && !check_drop(s, st)) {
         return false;
     }
     return lock_target(s, st);
@@ -736,6 +741,43 @@ static bool check_resize(struct session *s, const struct statement *st)
             ok = false;
         }
         bytes_done(&table);
+    }
+    backend_result_done(&result);
+    return ok;
+}
+
+/* What DROP COLUMN spares: distribution and sort keys, and the last column. */
+static bool check_drop(struct session *s, const struct statement *st)
+{
+    struct bytes sql = {0};
+    struct backend_result result;
+    char backend[IDENT_BACKEND_MAX + 1];
+    char message[256];
+    const char *why = NULL;
+
+    ident_backend(st->column, backend);
+    bytes_put_text(&sql, "SELECT count(*) > 1, bool_or(a.attname = ");
+    bytes_put_literal(&sql, backend);
+    bytes_put_text(&sql, " AND EXISTS (SELECT FROM redshift_sys.column_marks AS m WHERE "
+                         "m.relation = a.attrelid AND m.attribute = a.attnum AND "
+                         "m.mark IN ('distkey', 'sortkey'))) FROM pg_attribute AS a "
+                         "WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ");
+    bytes_put_literal(&sql, st->target.at + (st->target.at[0] == ' '));
+    bytes_put_text(&sql, "::regclass");
+    (void)backend_query(s->backend, bytes_text(&sql), &result);
+    bytes_done(&sql);
+    bool ok = result.ok;
+    if (!ok) {
+        fail_result(s, &result);
+    } else if (result.values[0] != NULL && result.values[0][0] == 'f') {
+        why = "it is the last column";
+    } else if (result.values[1] != NULL && result.values[1][0] == 't') {
+        why = "it is a distribution or sort key";
+    }
+    if (why != NULL) {
+        text_format(message, sizeof message, "cannot drop column \"%s\", %s", st->column, why);
+        session_fail(s, "0A000", message, NULL, true);
+        ok = false;
     }
     backend_result_done(&result);
     return ok;

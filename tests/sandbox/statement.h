@@ -42,7 +42,7 @@ struct statement {
     struct bytes sql;    /* for PostgreSQL */
     struct bytes after;  /* a second statement for the same transaction, may be empty */
     struct bytes target; /* the changed table, as SQL; empty when there is none to lock */
-    char column[IDENT_FULL_MAX + 1];
+    char column[IDENT_FULL_MAX + 1]; /* of ALTER COLUMN TYPE and DROP COLUMN, else empty */
     int length;
     bool alone; /* refuses to run inside a transaction block */
     char *setting;

@@ -2,6 +2,7 @@
  * refused with which SQLSTATE. The refusals follow the list of what the stand-in must refuse. */
 #include "sandbox/statement.h"
 
+#include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -551,6 +552,55 @@ static void test_refusals_do_not_repeat_literals(void **state)
     done_plan(&plan);
 }
 
+/* The text of a file, zero at its end; the caller's buffer is large enough for golden files. */
+static void read_file(const char *path, char *text, size_t size)
+{
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    size_t used = fread(text, 1, size - 1, file);
+    assert_true(used < size - 1);
+    text[used] = '\0';
+    assert_int_equal(fclose(file), 0);
+}
+
+static void check_script(const char *path, const char *text, bool case_sensitive)
+{
+    struct statement_options options = {.case_sensitive = case_sensitive};
+    struct token_list tokens;
+
+    if (!token_list_read(&tokens, text, strlen(text))) {
+        fail_msg("%s: %s", path, tokens.message);
+    }
+    for (size_t start = 0; start < tokens.count; start++) {
+        struct statement st;
+        size_t end = start;
+        while (end < tokens.count && !token_is_mark(&tokens.at[end], ';')) {
+            end++;
+        }
+        if (!statement_read(&st, tokens.at + start, end - start, &options)) {
+            fail_msg("%s: %s %s", path, st.sqlstate, st.message);
+        }
+        statement_done(&st);
+        start = end;
+    }
+    token_list_done(&tokens);
+}
+
+static void test_every_statement_of_the_connector_is_recognised(void **state)
+{
+    static char text[64 * 1024];
+    glob_t found;
+
+    (void)state;
+    assert_int_equal(glob(TEST_DATA "/golden/*.sql", 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        read_file(found.gl_pathv[i], text, sizeof text);
+        check_script(found.gl_pathv[i], text, false);
+        check_script(found.gl_pathv[i], text, true);
+    }
+    globfree(&found);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -565,6 +615,7 @@ int main(void)
         cmocka_unit_test(test_settings_carry_name_and_value),
         cmocka_unit_test(test_some_statements_refuse_a_transaction_block),
         cmocka_unit_test(test_refusals_do_not_repeat_literals),
+        cmocka_unit_test(test_every_statement_of_the_connector_is_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
