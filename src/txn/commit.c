@@ -709,6 +709,7 @@ static void commit_done(void *ctx, struct error *err)
     struct txn *txn = self->txn;
 
     txn->commit_op = NULL;
+    plan_wipe(&self->plan);
     manifests_done(&self->manifests);
     trash_send(txn, &self->trash);
     error_drop(self->failure, "an earlier failure is reported");

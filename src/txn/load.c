@@ -387,6 +387,7 @@ static void load_done(void *ctx, struct error *err)
     struct txn *txn = self->txn;
 
     txn->load_op = NULL;
+    plan_wipe(&self->plan);
     manifests_done(&self->manifests);
     for (unsigned i = 0; i < txn->options.binding_count; i++) {
         struct stage_writer **lookup = &txn->bounds[i].lookup;

@@ -42,8 +42,18 @@ add(struct plan *plan, enum plan_step step, unsigned binding, const char *label,
         .label = label,
         .sql = arena_strndup(plan->arena, buf_view(sql)),
     };
+    secret_wipe(sql->data, sql->len);
     buf_clear(sql);
     return statement;
+}
+
+void plan_wipe(struct plan *plan)
+{
+    for (unsigned i = 0; i < plan->count; i++) {
+        char *sql = (char *)(uintptr_t)plan->statements[i].sql; /* ours, in the arena */
+        secret_wipe(sql, strlen(sql));
+    }
+    plan->count = 0;
 }
 
 static struct pgc_statement *

@@ -86,6 +86,10 @@ struct plan_apply {
 
 void plan_apply(struct plan *plan, struct arena *arena, const struct plan_apply *facts);
 
+/* Overwrites the texts, which hold the credentials of COPY. Once nothing is sent from them any
+ * more. */
+void plan_wipe(struct plan *plan);
+
 /* One binding's keys to look up. */
 struct plan_lookup {
     unsigned binding;
