@@ -19,6 +19,12 @@
 
 #include <cmocka.h>
 
+/* A span in a static table, where SPAN_LIT is not constant enough. */
+#define LIT(text)                                                                                  \
+    {                                                                                              \
+        (text), sizeof(text) - 1                                                                   \
+    }
+
 /* ---------------------------------------------------------------- writing protobuf */
 
 static inline void pb_varint(struct buf *out, uint64_t value)

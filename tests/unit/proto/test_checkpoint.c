@@ -14,31 +14,31 @@ static const struct {
     struct span protobuf;
     const char *json;
 } twins[] = {
-    {"empty", SPAN_LIT(""), "{}"},
+    {"empty", LIT(""), "{}"},
     {"one source with one producer",
-     SPAN_LIT("\x0a\x2a\x0a\x03"
-              "a;b\x12\x23\x08\x80\x20\x12\x1e" PRODUCER),
+     LIT("\x0a\x2a\x0a\x03"
+         "a;b\x12\x23\x08\x80\x20\x12\x1e" PRODUCER),
      "{\"sources\":{\"a;b\":{\"readThrough\":\"4096\",\"producers\":[{\"id\":\"BwxmKx0J\","
      "\"state\":{\"lastAck\":\"309\",\"begin\":\"-1\"}}]}}}"},
     {"two sources, an intent, and a clock beyond 63 bits",
-     SPAN_LIT("\x0a\x05\x0a\x01"
-              "a\x12\x00\x0a\x1a\x0a\x01"
-              "b\x12\x15\x12\x13\x0a\x02\x01\x00\x12"
-              "\x0d\x09\xff\xff\xff\xff\xff\xff\xff\xff\x10\x80\x80\x01\x12\x0f\x0a\x08"
-              "acme/ops"
-              "\x12\x03{}\n"),
+     LIT("\x0a\x05\x0a\x01"
+         "a\x12\x00\x0a\x1a\x0a\x01"
+         "b\x12\x15\x12\x13\x0a\x02\x01\x00\x12"
+         "\x0d\x09\xff\xff\xff\xff\xff\xff\xff\xff\x10\x80\x80\x01\x12\x0f\x0a\x08"
+         "acme/ops"
+         "\x12\x03{}\n"),
      "{\"sources\":{\"a\":{},\"b\":{\"producers\":[{\"id\":\"AQA=\",\"state\":{\"lastAck\":"
      "\"18446744073709551615\",\"begin\":\"16384\"}}]}},\"ackIntents\":{\"acme/ops\":\"e30K\"}}"},
     {"an empty state is there",
-     SPAN_LIT("\x0a\x09\x0a\x01"
-              "a\x12\x04\x12\x02\x12\x00"),
+     LIT("\x0a\x09\x0a\x01"
+         "a\x12\x04\x12\x02\x12\x00"),
      "{\"sources\":{\"a\":{\"producers\":[{\"state\":{}}]}}}"},
     {"a producer without anything",
-     SPAN_LIT("\x0a\x07\x0a\x01"
-              "a\x12\x02\x12\x00"),
+     LIT("\x0a\x07\x0a\x01"
+         "a\x12\x02\x12\x00"),
      "{\"sources\":{\"a\":{\"producers\":[{}]}}}"},
-    {"an empty key", SPAN_LIT("\x0a\x02\x12\x00"), "{\"sources\":{\"\":{}}}"},
-    {"a key with a quote", SPAN_LIT("\x0a\x05\x0a\x01\"\x12\x00"), "{\"sources\":{\"\\\"\":{}}}"},
+    {"an empty key", LIT("\x0a\x02\x12\x00"), "{\"sources\":{\"\":{}}}"},
+    {"a key with a quote", LIT("\x0a\x05\x0a\x01\"\x12\x00"), "{\"sources\":{\"\\\"\":{}}}"},
 };
 
 static void both_forms_say_the_same(void **state)
@@ -125,25 +125,24 @@ static void nothing_is_dropped_silently(void **state)
         struct span text;
         const char *error;
     } rows[] = {
-        {"an unknown member", true, SPAN_LIT("{\"x\":1}"), "a member that is not known"},
-        {"an unknown member of a source", true, SPAN_LIT("{\"sources\":{\"a\":{\"x\":1}}}"),
+        {"an unknown member", true, LIT("{\"x\":1}"), "a member that is not known"},
+        {"an unknown member of a source", true, LIT("{\"sources\":{\"a\":{\"x\":1}}}"),
          "a source of the checkpoint: a member that is not known"},
-        {"a fraction", true, SPAN_LIT("{\"sources\":{\"a\":{\"readThrough\":1.5}}}"),
+        {"a fraction", true, LIT("{\"sources\":{\"a\":{\"readThrough\":1.5}}}"),
          "readThrough of the checkpoint: expected an integer of 64 bits"},
-        {"65 bits", true,
-         SPAN_LIT("{\"sources\":{\"a\":{\"readThrough\":\"9223372036854775808\"}}}"),
+        {"65 bits", true, LIT("{\"sources\":{\"a\":{\"readThrough\":\"9223372036854775808\"}}}"),
          "expected an integer of 64 bits"},
-        {"no base64", true, SPAN_LIT("{\"ackIntents\":{\"a\":\"*\"}}"), "expected base64"},
-        {"an array", true, SPAN_LIT("[]"), "expected an object"},
-        {"cut off", true, SPAN_LIT("{\"sources\":{"), "the text ends"},
-        {"text behind", true, SPAN_LIT("{}x"), "expected nothing more"},
-        {"an unknown field", false, SPAN_LIT("\x18\x01"), "a field that is not known"},
-        {"an unknown field of a source", false, SPAN_LIT("\x0a\x04\x12\x02\x18\x01"),
+        {"no base64", true, LIT("{\"ackIntents\":{\"a\":\"*\"}}"), "expected base64"},
+        {"an array", true, LIT("[]"), "expected an object"},
+        {"cut off", true, LIT("{\"sources\":{"), "the text ends"},
+        {"text behind", true, LIT("{}x"), "expected nothing more"},
+        {"an unknown field", false, LIT("\x18\x01"), "a field that is not known"},
+        {"an unknown field of a source", false, LIT("\x0a\x04\x12\x02\x18\x01"),
          "a source of the checkpoint: a field that is not known"},
-        {"last_ack as varint", false, SPAN_LIT("\x0a\x08\x12\x06\x12\x04\x12\x02\x08\x01"),
+        {"last_ack as varint", false, LIT("\x0a\x08\x12\x06\x12\x04\x12\x02\x08\x01"),
          "the state of a producer of the checkpoint: a field that is not known"},
-        {"a key that is not UTF-8", false, SPAN_LIT("\x0a\x03\x0a\x01\xff"), "not UTF-8"},
-        {"cut off", false, SPAN_LIT("\x0a\x05\x0a"), "longer than what is around it"},
+        {"a key that is not UTF-8", false, LIT("\x0a\x03\x0a\x01\xff"), "not UTF-8"},
+        {"cut off", false, LIT("\x0a\x05\x0a"), "longer than what is around it"},
     };
 
     (void)state;
