@@ -766,11 +766,17 @@ fr_json_sum(struct fr_arena *arena, const struct fr_json *left, const struct fr_
     if (big->negative && nonzero) {
         text[--at] = '-';
     }
-    struct fr_json *sum = fr_json_new(arena, FR_NUMBER);
+    /* 0.20 is written 0.2, 2.00 is written 2.0: as floats are printed. */
     size_t len = sizeof(text) - 1 - at;
+    while (low < -1 && text[at + len - 1] == '0') {
+        len--;
+        low++;
+    }
+    struct fr_json *sum = fr_json_new(arena, FR_NUMBER);
     if (fraction && low == 0) {
         /* 1.5 + 0.5 stays a number with a fraction, as floats would print it. */
-        char *copy = fr_arena_copy(arena, text + at, len + 2);
+        char *copy = fr_arena_get(arena, len + 3);
+        memcpy(copy, text + at, len);
         memcpy(copy + len, ".0", 3);
         sum->text = copy;
         sum->count = (uint32_t)len + 2;

@@ -5,7 +5,7 @@
 
 #include "mem.h"
 
-enum { FR_NOWHERE = UINT32_MAX };
+#define FR_NOWHERE UINT32_MAX /* no link, no slot */
 
 struct fr_entry {
     const char *key; /* in the map's arena */

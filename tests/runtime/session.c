@@ -89,7 +89,7 @@ static enum fr_end at_point(struct fr_run *run, const char *point)
             run->in_flight_kill > 0) {
             continue;
         }
-        if (run->peer.pid > 0) {
+        if (fr_peer_has_output(&run->peer)) {
             enum fr_end end = flush(run);
             if (end != FR_OK) {
                 return end;
@@ -1032,16 +1032,24 @@ static enum fr_end flush_loads(struct fr_run *run)
     struct fr_json *state = NULL;
     bool flushed = false;
 
+    /* A Flushed that is already there was written before Flush. */
+    enum fr_end end = flush(run);
+    while (end == FR_OK && fr_peer_pump(&run->peer, 0)) {
+    }
+    end = end == FR_OK ? drain_load_phase(run) : end;
+    if (end != FR_OK) {
+        return end;
+    }
     SENDING(run, "flush", put_with_patches(run, "flush", 6, 1, NULL, &run->acknowledged_patches));
     run->flushed_patches.len = 0;
     while (!flushed) {
-        enum fr_end end = receive(run, "Flushed", &message);
+        end = receive(run, "Flushed", &message);
         end = end == FR_OK ? take_load_phase(run, message, true, &flushed) : end;
         if (end != FR_OK) {
             return end;
         }
     }
-    enum fr_end end = state_of(run, "Flushed", body_of(message), &state);
+    end = state_of(run, "Flushed", body_of(message), &state);
     if (end == FR_OK && state != NULL) {
         add_patch(&run->flushed_patches, state);
         end = log_state(run, "flushed", NULL, state, NULL);

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -IS
 """A materialization connector that keeps its tables in one file: the other end of flow-runtime's
 own tests. It stages transactions in files named by its connector state and applies them at
 Acknowledge, once, by a token kept with the data.
@@ -11,7 +11,6 @@ import json
 import os
 import struct
 import sys
-import uuid
 
 STORE = os.environ["FAKE_STORE"]
 FLAW = os.environ.get("FAKE_FLAW", "")
@@ -282,7 +281,7 @@ class Session:
         self.keys = []
 
     def commit(self):
-        identity = str(uuid.uuid4())
+        identity = os.urandom(16).hex()
         save(STORE + ".staged." + identity, self.stores)
         self.stores = []
         self.pending = identity
