@@ -514,6 +514,7 @@ static void drop_applied(struct commit_op *self)
         return;
     }
     manifests_done(&self->manifests);
+    plan_wipe(&self->plan);
     start_listing(self); /* what is left has other files */
 }
 
