@@ -22,6 +22,10 @@
 /* A document is 16 MB by Flow's documentation; specs of thousands of bindings are larger. */
 #define PROTO_MAX_FRAME ((size_t)256 * 1024 * 1024)
 
+/* What an arena for cold requests must allow, one request at a time: a message that would take more
+ * than its length explains is an error before that. A number, not memory. */
+#define PROTO_MAX_ARENA ((size_t)64 * PROTO_MAX_FRAME)
+
 enum proto_codec { PROTO_CODEC_PROTOBUF, PROTO_CODEC_JSON };
 
 /* "json", "proto", NULL and "" (protobuf); anything else is an ERROR_CONFIG naming both. */
@@ -36,8 +40,10 @@ void proto_decoder_free(struct proto_decoder *decoder);
 void proto_decoder_reserve(struct proto_decoder *decoder, char **ret_ptr, size_t *ret_len);
 void proto_decoder_commit(struct proto_decoder *decoder, size_t len);
 
-/* The next request, or *ret_have false when more bytes are needed. Cold requests are allocated in
- * arena. Errors are ERROR_PROTOCOL and name what is wrong, with the byte offset in the stream. */
+/* The next request, or *ret_have false when more bytes are needed: take all that are there before
+ * the next reserve. Requests other than Load and Store are copied into arena. The protobuf codec
+ * does not look into raw JSON; the JSON codec has validated it. Errors are ERROR_PROTOCOL and name
+ * what is wrong, with the byte offset in the stream. */
 struct error *proto_decoder_next(struct proto_decoder *decoder,
                                  struct arena *arena,
                                  struct proto_request *ret,

@@ -14,8 +14,10 @@
 
 /* Reads exactly count elements into ret (an array of count). Text that is not escaped points into
  * the tuple; the rest is decoded into scratch, which is cleared first and must outlive the values.
- * No allocation once scratch has grown. Too few, too many or malformed elements are an
- * ERROR_PROTOCOL that names the element's index, never its value. An empty tuple has no elements.
+ * No allocation once scratch has grown; it needs at most three times the tuple's length. JSON text
+ * in a packed tuple is not validated, in an array it is, and compacted. Too few, too many or
+ * malformed elements are an ERROR_PROTOCOL that names the element's index, never its value. An
+ * empty tuple has no elements.
  */
 struct error *tuple_read(const struct proto_tuple *tuple,
                          struct value *ret,

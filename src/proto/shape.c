@@ -480,8 +480,9 @@ static struct error *finish_inference(void *message)
             }
         }
         if (!bit) {
+            const struct span name = inference->type_names[i];
             return error_new(ERROR_PROTOCOL, ERROR_FATAL, "unknown type \"%.*s\"",
-                             SPAN_FMT(inference->type_names[i]));
+                             (int)(name.len < 40 ? name.len : 40), name.ptr);
         }
         inference->types |= bit;
     }
