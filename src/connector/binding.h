@@ -16,6 +16,12 @@ const struct proto_projection *binding_projection(const struct proto_collection 
 struct span
 binding_option(const struct proto_field_option *options, unsigned count, struct span field);
 
+/* The binding of the same resource path as it was last applied, whether it is active or was
+ * disabled since; NULL when there is none or last is NULL. */
+const struct proto_binding *binding_last(const struct proto_materialization *last,
+                                         const struct span *path,
+                                         unsigned path_count);
+
 /* The table of one selected binding: columns in the order keys, values, document, each with its
  * type and comment. catalog, when given, tells actual widths of existing text columns. */
 struct error *binding_table(struct arena *arena,

@@ -221,6 +221,17 @@ static void start_engine(struct opening *opening)
     txn_open(opening->self->txn);
 }
 
+static void warn_of_what_is_ignored(const struct config *config)
+{
+    if (config->has_schedule) {
+        log_event(LOG_WARN, "'syncSchedule' is not acted on yet: transactions commit at once",
+                  LOG_END);
+    }
+    if (config->has_trigger) {
+        log_event(LOG_WARN, "'dbt_job_trigger' is not acted on yet: no job is started", LOG_END);
+    }
+}
+
 static void begin(struct opening *opening)
 {
     const struct proto_open *request = opening->request;
@@ -234,6 +245,7 @@ static void begin(struct opening *opening)
     if (op_must_stop(&opening->op)) {
         op_finish(&opening->op);
     } else {
+        warn_of_what_is_ignored(opening->self->config);
         start_reading(opening);
     }
 }

@@ -32,11 +32,12 @@ struct error *world_init(struct world *world,
 void world_done(struct world *world); /* all calls are done */
 
 /* Reads what exists under the schemas of these paths and of the metadata table: schemas, tables,
- * columns. Connects by itself and leaves the connection open for the owner (Apply runs its
- * statements on it). */
+ * columns. Uses the connection that it is given, else connects by itself, and leaves it open for
+ * the owner (Apply runs its statements on it). After a cancel it is closed. */
 struct catalog_reading {
     struct rs_catalog *catalog; /* in the arena, once done */
-    struct pgc_conn *conn;      /* the owner's from done on, also after a failure; may be NULL */
+    struct pgc_conn *conn;      /* NULL or connected at the start; the owner's again from done on,
+                                   also after a failure, when it may be NULL */
 };
 struct catalog_path {
     const struct span *path;

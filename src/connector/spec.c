@@ -1,0 +1,234 @@
+/*
+ * connector/spec: the answer to Spec, as it stands. The order of properties and of their keywords
+ * is part of it: people see it in Flow's interface, and tools compare it. What these properties
+ * mean is in config.c.
+ */
+
+#include "connector/config.h"
+
+#define TIME_PATTERN "^(0?[0-9]|1[0-9]|2[0-3]):[0-5][0-9]$"
+
+#define TEXT(name, title, description, rest)                                                       \
+    "\"" name "\":{\"type\":\"string\",\"title\":\"" title "\",\"description\":\"" description     \
+    "\"" rest "}"
+#define CHOICE(name, choices, title, description, rest)                                            \
+    "\"" name "\":{\"type\":\"string\",\"enum\":[" choices "],\"title\":\"" title                  \
+    "\",\"description\":\"" description "\"" rest "}"
+#define FLAG(name, title, description, rest)                                                       \
+    "\"" name "\":{\"type\":\"boolean\",\"title\":\"" title "\",\"description\":\"" description    \
+    "\",\"default\":false" rest "}"
+#define OBJECT(name, properties, rest)                                                             \
+    "\"" name "\":{\"properties\":{" properties                                                    \
+    "},\"additionalProperties\":false,\"type\":\"object\"" rest "}"
+#define SCHEMA_BEGIN(id)                                                                           \
+    "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"$id\":\"https://github.com/"  \
+    "estuary/connectors/materialize-redshift/" id "\",\"properties\":{"
+#define SCHEMA_END(required, title)                                                                \
+    "},\"type\":\"object\",\"required\":[" required "],\"title\":\"" title "\"}"
+
+#define ORDER(n) ",\"order\":" #n
+#define SECRET ",\"secret\":true"
+#define PLAIN ",\"nonsensitive\":true" /* Flow may show the value where configs are hidden */
+#define DEFAULT(text) ",\"default\":\"" text "\""
+#define PATTERN(text) ",\"pattern\":\"" text "\""
+
+/* ---------------------------------------------------------------- the endpoint */
+
+#define ENDPOINT                                                                                                                                                                                                                            \
+    TEXT("address", "Address",                                                                                                                                                                                                              \
+         "Host and port of the cluster or workgroup. Example: "                                                                                                                                                                             \
+         "my-cluster.c9z8y7x6w5v4.us-east-1.redshift.amazonaws.com:5439",                                                                                                                                                                   \
+         ORDER(0))                                                                                                                                                                                                                          \
+    "," TEXT("user", "User", "Name of the database user to log in as.", ORDER(1)) "," TEXT(                                                                                                                                                 \
+        "password", "Password", "Password of that user.",                                                                                                                                                                                   \
+        ORDER(2)                                                                                                                                                                                                                            \
+            SECRET) "," TEXT("database", "Database",                                                                                                                                                                                        \
+                             "Database to connect to. Left empty, it is the default database of "                                                                                                                                           \
+                             "the user.",                                                                                                                                                                                                   \
+                             ORDER(                                                                                                                                                                                                         \
+                                 3)) "," TEXT("schema", "Database Schema",                                                                                                                                                                  \
+                                              "Schema of the metadata table, and of bound tables "                                                                                                                                          \
+                                              "unless a binding names another.",                                                                                                                                                            \
+                                              DEFAULT("public") ORDER(                                                                                                                                                                      \
+                                                  4)) "," TEXT("bucket", "S3 Staging Bucket",                                                                                                                                               \
+                                                               "Name of the S3 bucket in which "                                                                                                                                            \
+                                                               "files are staged for COPY.",                                                                                                                                                \
+                                                               ORDER(                                                                                                                                                                       \
+                                                                   5)) "," TEXT("awsAccessKeyId",                                                                                                                                           \
+                                                                                "Access Key ID",                                                                                                                                            \
+                                                                                "AWS access key "                                                                                                                                           \
+                                                                                "that may read, "                                                                                                                                           \
+                                                                                "write and "                                                                                                                                                \
+                                                                                "delete in the "                                                                                                                                            \
+                                                                                "bucket.",                                                                                                                                                  \
+                                                                                ORDER(                                                                                                                                                      \
+                                                                                    6)) "," TEXT("awsSecretAccessKey",                                                                                                                      \
+                                                                                                 "Secret Access Key",                                                                                                                       \
+                                                                                                 "Secret of that access key.",                                                                                                              \
+                                                                                                 ORDER(                                                                                                                                     \
+                                                                                                     7)                                                                                                                                     \
+                                                                                                     SECRET) "," TEXT("region",                                                                                                             \
+                                                                                                                      "Region",                                                                                                             \
+                                                                                                                      "AWS region of the bucket. COPY is fastest when the cluster is in the same one.",                                     \
+                                                                                                                      ORDER(                                                                                                                \
+                                                                                                                          8)) "," TEXT("bucketPath",                                                                                        \
+                                                                                                                                       "Bucket Path",                                                                                       \
+                                                                                                                                       "Prefix for the keys of staged files in the bucket.",                                                \
+                                                                                                                                       ORDER(                                                                                               \
+                                                                                                                                           9)) "," FLAG("hardDelete",                                                                       \
+                                                                                                                                                        "Hard Delete",                                                                      \
+                                                                                                                                                        "Delete the row when its source document was deleted. Otherwise the row stays and " \
+                                                                                                                                                        "_meta/op tells of the deletion.",                                                  \
+                                                                                                                                                        PLAIN ORDER(                                                                        \
+                                                                                                                                                            10)) ","
+
+#define SCHEDULE                                                                                                                                                                      \
+    OBJECT(                                                                                                                                                                           \
+        "syncSchedule",                                                                                                                                                               \
+        CHOICE(                                                                                                                                                                       \
+            "syncFrequency", "\"0s\",\"30s\",\"5m\",\"15m\",\"30m\",\"1h\",\"2h\",\"4h\"",                                                                                            \
+            "Sync Frequency",                                                                                                                                                         \
+            "How often to commit once the materialization has caught up. 30 minutes when "                                                                                            \
+            "not set.",                                                                                                                                                               \
+            PLAIN ORDER(                                                                                                                                                              \
+                0)) "," TEXT("timezone", "Timezone",                                                                                                                                  \
+                             "Time zone of the times below, by IANA name or as an offset like "                                                                                       \
+                             "+05:30.",                                                                                                                                               \
+                             PLAIN ORDER(                                                                                                                                             \
+                                 1)) "," TEXT("fastSyncStartTime", "Fast Sync Start Time",                                                                                            \
+                                              "Time of day from which the sync frequency "                                                                                            \
+                                              "applies. Outside of the window commits "                                                                                               \
+                                              "are four hours apart.",                                                                                                                \
+                                              PLAIN ORDER(2) PATTERN(                                                                                                                 \
+                                                  TIME_PATTERN)) "," TEXT("fastSyncStopTime",                                                                                         \
+                                                                          "Fast Sync Stop Time",                                                                                      \
+                                                                          "Time of day from "                                                                                         \
+                                                                          "which it no longer "                                                                                       \
+                                                                          "applies.",                                                                                                 \
+                                                                          PLAIN ORDER(3) PATTERN(                                                                                     \
+                                                                              TIME_PATTERN)) "," TEXT("fastSyncEnabledDays",                                                          \
+                                                                                                      "Fast Sync Enabled Days",                                                       \
+                                                                                                      "Days on which the window is in force, for example M-F or M,W,F or Su-T,Th-S. " \
+                                                                                                      "Every day when not set.",                                                      \
+                                                                                                      PLAIN ORDER(                                                                    \
+                                                                                                          4)),                                                                        \
+        ",\"title\":\"Sync Schedule\",\"description\":\"When transactions are committed.\"")                                                                                          \
+    ","
+
+#define TRIGGER                                                                                                                                \
+    OBJECT(                                                                                                                                    \
+        "dbt_job_trigger",                                                                                                                     \
+        TEXT("job_id", "Job ID", "The dbt job to run.", "") "," TEXT(                                                                          \
+            "account_id", "Account ID", "The dbt account that the job belongs to.",                                                            \
+            "") "," TEXT("access_url", "Access URL",                                                                                           \
+                         "Access URL of the dbt account. Where to find it: "                                                                   \
+                         "https://go.estuary.dev/dbt-cloud-trigger",                                                                           \
+                         PATTERN(                                                                                                              \
+                             "^https://.+$")) "," TEXT("api_key", "API Key",                                                                   \
+                                                       "dbt API key that may start the job.",                                                  \
+                                                       SECRET) "," TEXT("cause", "Cause Message",                                              \
+                                                                        "What dbt shows as the "                                               \
+                                                                        "reason of the run.",                                                  \
+                                                                        "") "," CHOICE("mode",                                                 \
+                                                                                       "\"skip\","                                             \
+                                                                                       "\"replace"                                             \
+                                                                                       "\","                                                   \
+                                                                                       "\"ignore"                                              \
+                                                                                       "\"",                                                   \
+                                                                                       "Job "                                                  \
+                                                                                       "Trigger "                                              \
+                                                                                       "Mode",                                                 \
+                                                                                       "What to "                                              \
+                                                                                       "do when "                                              \
+                                                                                       "the job "                                              \
+                                                                                       "is "                                                   \
+                                                                                       "running "                                              \
+                                                                                       "already: "                                             \
+                                                                                       "skip the "                                             \
+                                                                                       "trigger, "                                             \
+                                                                                       "replace "                                              \
+                                                                                       "the "                                                  \
+                                                                                       "run, or "                                              \
+                                                                                       "ignore "                                               \
+                                                                                       "it and "                                               \
+                                                                                       "start "                                                \
+                                                                                       "another.",                                             \
+                                                                                       DEFAULT(                                                \
+                                                                                           "skip")                                             \
+                                                                                           PLAIN) "," TEXT("interval",                         \
+                                                                                                           "Minimum Run Interval",             \
+                                                                                                           "Least time between two triggers.", \
+                                                                                                           DEFAULT(                            \
+                                                                                                               "30m")                          \
+                                                                                                               PLAIN),                         \
+        ",\"required\":[\"job_id\",\"account_id\",\"api_key\"],\"title\":\"dbt Cloud Job "                                                     \
+        "Trigger\",\"description\":\"Starts a dbt job after new data arrived.\"")                                                              \
+    ","
+
+#define TUNNEL                                                                                     \
+    OBJECT("networkTunnel",                                                                        \
+           OBJECT("sshForwarding",                                                                 \
+                  TEXT("sshEndpoint", "SSH Endpoint",                                              \
+                       "The SSH server, as ssh://user@hostname[:port]",                            \
+                       PATTERN("^ssh://.+@.+$")) "," TEXT("privateKey", "SSH Private Key",         \
+                                                          "Private key to log in to it with.",     \
+                                                          ",\"multiline\":true" SECRET),           \
+                  ",\"required\":[\"sshEndpoint\",\"privateKey\"],\"title\":\"SSH Forwarding\""),  \
+           ",\"title\":\"Network Tunnel\",\"description\":\"Reach the cluster through an SSH "     \
+           "server.\"")                                                                            \
+    ","
+
+#define ADVANCED                                                                                   \
+    OBJECT("advanced",                                                                             \
+           FLAG("no_flow_document", "Exclude Flow Document",                                       \
+                "Standard updates do without a column for the root document.",                     \
+                PLAIN) "," TEXT("feature_flags", "Feature Flags",                                  \
+                                "Comma-separated switches of inner behaviour. Change them only "   \
+                                "on advice.",                                                      \
+                                PLAIN),                                                            \
+           ",\"title\":\"Advanced Options\",\"description\":\"Options that are rarely needed.\","  \
+           "\"advanced\":true")
+
+/* A compiler need not take literals of more than 4,095 bytes, and the schema is longer. It is one
+ * run of bytes all the same: members of type char have no padding between them, and an initialiser
+ * of exactly the member's size leaves its NUL out. */
+#define PART_1 SCHEMA_BEGIN("config") ENDPOINT
+#define PART_2 SCHEDULE TRIGGER
+#define PART_3 TUNNEL ADVANCED SCHEMA_END(REQUIRED, "SQL Connection")
+#define REQUIRED                                                                                   \
+    "\"address\",\"user\",\"password\",\"bucket\",\"awsAccessKeyId\",\"awsSecretAccessKey\","      \
+    "\"region\""
+
+static const struct {
+    char part_1[sizeof(PART_1) - 1];
+    char part_2[sizeof(PART_2) - 1];
+    char part_3[sizeof(PART_3) - 1];
+} config_schema = {PART_1, PART_2, PART_3};
+
+/* ---------------------------------------------------------------- a binding */
+
+static const char resource_schema[] = SCHEMA_BEGIN("table-config")
+    TEXT("table", "Table", "Name of the table.", ",\"x-collection-name\":true") "," TEXT(
+        "schema",
+        "Alternative Schema",
+        "Schema of this table, when it is not that of the endpoint.",
+        ",\"x-schema-name\":true") "," FLAG("delta_updates",
+                                            "Delta Update",
+                                            "Append each change instead of updating rows.",
+                                            PLAIN ",\"x-delta-updates\":true")
+        SCHEMA_END("\"table\"", "SQL Table");
+
+struct span spec_config_schema(void)
+{
+    return (struct span){(const char *)&config_schema, sizeof(config_schema)};
+}
+
+struct span spec_resource_schema(void)
+{
+    return (struct span){resource_schema, sizeof(resource_schema) - 1};
+}
+
+const char *spec_documentation_url(void)
+{
+    return "https://go.estuary.dev/materialize-redshift";
+}

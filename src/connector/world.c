@@ -1,0 +1,73 @@
+/*
+ * connector/world: the outside as one configuration describes it. In: a configuration that was
+ * read. Out: options for the warehouse's connections and a client for the bucket. It connects to
+ * nothing by itself.
+ */
+
+#include "connector/world.h"
+
+#define METADATA_TABLE "flow_checkpoints_v1"
+
+/* A wrong address answers nothing at all; a cluster that wakes up answers within seconds. */
+#define CONNECT_TIMEOUT_MS 20000
+
+struct error *world_init(struct world *world,
+                         struct loop *loop,
+                         struct http_client *http,
+                         struct arena *arena,
+                         const struct config *config,
+                         const char *s3_endpoint,
+                         uint64_t seed,
+                         struct figures *figures)
+{
+    struct s3_options options = {
+        .access_key_id = config->aws_access_key_id,
+        .secret_access_key = config->aws_secret_access_key,
+        .seed = seed,
+        .figures = figures,
+    };
+    struct s3_endpoint_options where = {
+        .bucket = config->bucket,
+        .region = config->region,
+        .endpoint = s3_endpoint,
+        .dualstack = config->flags.s3_use_dualstack_endpoints,
+    };
+
+    RETURN_IF_ERROR(s3_endpoint_make(arena, &where, &options.endpoint));
+    *world = (struct world){
+        .loop = loop,
+        .config = config,
+        .pg =
+            {
+                .host = config->host,
+                .port = config->port,
+                .user = config->user,
+                .password = config->password,
+                .database = config->database,
+                .tls = PGC_TLS_REQUIRE,
+                .application_name = "materialize-redshift",
+                .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                .figures = figures,
+            },
+        .s3 = s3_new(loop, http, &options),
+        .figures = figures,
+    };
+    return NULL;
+}
+
+void world_done(struct world *world)
+{
+    s3_free(world->s3);
+    world->s3 = NULL;
+}
+
+void world_metadata_path(const struct world *world, struct span ret_path[2], unsigned *ret_count)
+{
+    unsigned count = 0;
+
+    if (*world->config->schema) {
+        ret_path[count++] = span_of(world->config->schema);
+    }
+    ret_path[count++] = SPAN_LIT(METADATA_TABLE);
+    *ret_count = count;
+}
