@@ -41,6 +41,7 @@ struct http_peer {
     pthread_mutex_t lock; /* over what follows */
     bool stopping;
     unsigned uses[MAX_RULES];
+    unsigned skipped[MAX_RULES];
     struct connection connections[MAX_CONNECTIONS];
     unsigned connection_count;
     struct http_peer_request *requests[MAX_REQUESTS];
@@ -151,12 +152,17 @@ static const struct http_rule *choose(struct http_peer *peer,
     for (unsigned i = 0; i < peer->rule_count; i++) {
         const struct http_rule *rule = &peer->rules[i];
 
-        if ((!rule->method || strcmp(rule->method, request->method) == 0) &&
-            (!rule->target || strstr(request->target, rule->target)) &&
-            (rule->times == 0 || peer->uses[i] < rule->times)) {
-            peer->uses[i]++;
-            return rule;
+        if ((rule->method && strcmp(rule->method, request->method) != 0) ||
+            (rule->target && !strstr(request->target, rule->target)) ||
+            (rule->times > 0 && peer->uses[i] == rule->times)) {
+            continue;
         }
+        if (peer->skipped[i] < rule->skip) {
+            peer->skipped[i]++;
+            continue;
+        }
+        peer->uses[i]++;
+        return rule;
     }
     return &none;
 }

@@ -23,6 +23,7 @@ struct http_rule {
     const char *method; /* NULL: any */
     const char *target; /* part of path and query; NULL: any */
     unsigned times;     /* 0: always */
+    unsigned skip;      /* so many requests that fit are left to later rules first */
     enum http_peer_way way;
     unsigned status;     /* 0: 200 */
     const char *headers; /* "ETag: \"a\"\r\n", or NULL */

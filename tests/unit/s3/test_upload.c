@@ -393,6 +393,68 @@ static void every_failure_is_cured_or_aborted(void **state)
     }
 }
 
+/* The story of three parts has five exchanges; each of them fails in each way, once or for ever. */
+static void any_exchange_may_fail_in_any_way(void **state)
+{
+    static const struct {
+        const char *sentence;
+        struct http_rule rule;
+        bool is_cured; /* when it happens once */
+    } ways[] = {
+        {"503", {.status = 503}, true},
+        {"reset before the body", {.way = HTTP_PEER_RESET}, true},
+        {"reset in the body", {.way = HTTP_PEER_RESET, .after_bytes = 50000}, true},
+        {"closed without an answer", {.way = HTTP_PEER_CUT}, true},
+        {"answer cut in its headers",
+         {.way = HTTP_PEER_CUT, .body = "abc", .after_bytes = 20},
+         true},
+        {"200 with a page of something else", {.body = "<html></html>"}, false},
+        {"403", {.status = 403, .body = XML("AccessDenied")}, false},
+        {"400 without a code", {.status = 400}, false},
+    };
+    enum { EXCHANGES = 5 };
+    static const struct http_rule good[] = {CREATED, STORED, COMPLETED, ABORTED};
+
+    (void)state;
+    for (size_t way = 0; way < ARRAY_LEN(ways); way++) {
+        for (unsigned k = 0; k < EXCHANGES; k++) {
+            for (unsigned times = 0; times <= 1; times++) {
+                struct http_rule rules[1 + ARRAY_LEN(good)];
+                struct world world;
+                struct outcome outcome;
+                struct s3_upload *upload;
+                bool must_be_fine = times == 1 && ways[way].is_cured;
+                bool has_id;
+                unsigned aborts;
+
+                rules[0] = ways[way].rule;
+                rules[0].skip = k;
+                rules[0].times = times;
+                memcpy(rules + 1, good, sizeof(good));
+                world_set_up(&world, rules, ARRAY_LEN(rules), 0);
+                upload = begin(&world, &outcome, 1);
+                add_part(&world, upload, PART);
+                add_part(&world, upload, PART);
+                add_part(&world, upload, 7);
+                s3_upload_end(upload);
+                world_run(&world, &outcome);
+                aborts = http_peer_count(world.peer, "DELETE", "uploadId=u1");
+                has_id = http_peer_rule_uses(world.peer, 1) > 0;
+                if (http_peer_rule_uses(world.peer, 0) == 0 || (must_be_fine && outcome.err) ||
+                    (outcome.err && has_id && aborts == 0) ||
+                    (!outcome.err && (aborts > 0 || http_peer_rule_uses(world.peer, 3) == 0))) {
+                    fail_msg("%s at exchange %u, %s: %s, %u aborts", ways[way].sentence, k,
+                             times == 0 ? "for ever" : "once",
+                             outcome.err ? error_text(outcome.err) : "fine", aborts);
+                }
+                error_free(outcome.err);
+                s3_upload_free(upload);
+                world_tear_down(&world);
+            }
+        }
+    }
+}
+
 static void a_failure_is_told_before_the_writer_ends(void **state)
 {
     static const struct http_rule rules[] = {
@@ -570,6 +632,7 @@ int main(void)
         cmocka_unit_test(parts_become_an_object_in_the_order_of_their_numbers),
         cmocka_unit_test(parts_leave_while_others_still_arrive),
         cmocka_unit_test(every_failure_is_cured_or_aborted),
+        cmocka_unit_test(any_exchange_may_fail_in_any_way),
         cmocka_unit_test(a_failure_is_told_before_the_writer_ends),
         cmocka_unit_test(a_cancel_in_every_state_ends_once_and_leaves_nothing),
         cmocka_unit_test(a_cancel_that_comes_too_late_is_a_success),
