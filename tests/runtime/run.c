@@ -284,7 +284,7 @@ enum fr_end fr_run(struct fr_run *run, struct fr_buf *summary)
     if (end == FR_OK && run->options.until == FR_UNTIL_ALL) {
         end = check_kills(run);
     }
-    if (end == FR_OK && run->options.dump != NULL) {
+    if (end == FR_OK && run->options.dump != NULL && run->options.until == FR_UNTIL_ALL) {
         end = fr_traffic_dump(run, run->options.dump);
     }
     put_summary(run, end, summary);

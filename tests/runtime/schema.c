@@ -543,6 +543,21 @@ set_if(struct fr_arena *arena, struct fr_json *object, const char *name, struct 
     }
 }
 
+/* A string annotation of another type says nothing. */
+static void
+set_if_text(struct fr_arena *arena, struct fr_json *object, const char *name, struct fr_json *value)
+{
+    set_if(arena, object, name, fr_json_is(value, FR_STRING) ? value : NULL);
+}
+
+static void set_if_number(struct fr_arena *arena,
+                          struct fr_json *object,
+                          const char *name,
+                          struct fr_json *value)
+{
+    set_if(arena, object, name, fr_json_is(value, FR_NUMBER) ? value : NULL);
+}
+
 static struct fr_json *describe_string(struct fr_arena *arena, const struct shape *shape)
 {
     struct fr_json *string = fr_json_new(arena, FR_OBJECT);
@@ -552,9 +567,9 @@ static struct fr_json *describe_string(struct fr_arena *arena, const struct shap
     } else if (format != NULL) {
         fr_json_set(arena, string, "format", shape->format);
     }
-    set_if(arena, string, "contentEncoding", shape->encoding);
-    set_if(arena, string, "contentType", shape->media);
-    set_if(arena, string, "maxLength", shape->max_length);
+    set_if_text(arena, string, "contentEncoding", shape->encoding);
+    set_if_text(arena, string, "contentType", shape->media);
+    set_if_number(arena, string, "maxLength", shape->max_length);
     return string;
 }
 
@@ -575,8 +590,8 @@ static struct fr_json *describe_numeric(struct fr_arena *arena, const struct sha
 static struct fr_json *describe_array(struct fr_arena *arena, const struct shape *shape)
 {
     struct fr_json *array = fr_json_new(arena, FR_OBJECT);
-    set_if(arena, array, "minItems", shape->min_items);
-    if (shape->max_items != NULL) {
+    set_if_number(arena, array, "minItems", shape->min_items);
+    if (fr_json_is(shape->max_items, FR_NUMBER)) {
         fr_json_set(arena, array, "hasMaxItems", fr_json_bool(arena, true));
         fr_json_set(arena, array, "maxItems", shape->max_items);
     }
@@ -615,11 +630,11 @@ static struct fr_json *describe(struct fr_arena *arena, const struct shape *shap
 
     fr_json_set(arena, inference, "types", list_types(arena, shape->types));
     fr_json_set(arena, inference, "exists", fr_json_string(arena, exists));
-    set_if(arena, inference, "title", shape->title);
-    set_if(arena, inference, "description", shape->description);
+    set_if_text(arena, inference, "title", shape->title);
+    set_if_text(arena, inference, "description", shape->description);
     set_if(arena, inference, "default", shape->fallback);
-    set_if(arena, inference, "enum", shape->values);
-    set_if(arena, inference, "contentMediaType", shape->media);
+    set_if(arena, inference, "enum", fr_json_is(shape->values, FR_ARRAY) ? shape->values : NULL);
+    set_if_text(arena, inference, "contentMediaType", shape->media);
     if (fr_json_true(shape->secret)) {
         fr_json_set(arena, inference, "secret", shape->secret);
     }
