@@ -44,7 +44,7 @@ static void release_prepared(struct prepared *p)
     free(p->name);
     free(p->text);
     free(p->parameters);
-    free(p->takes_bytes);
+    free(p->forms);
     free(p->columns);
     free(p);
 }
@@ -185,6 +185,13 @@ static bool finish_exchange(struct session *s)
 
 /* ------------------------------------------------------------------------------- Parse */
 
+static enum parameter_form parameter_form(const struct session *s, uint32_t oid)
+{
+    return oid == s->varbyte_oid ? PARAMETER_BYTES
+           : oid == s->super_oid ? PARAMETER_STRING
+                                 : PARAMETER_AS_IS;
+}
+
 static void
 take_parameters(struct session *s, struct prepared *p, const struct backend_message *message)
 {
@@ -193,10 +200,10 @@ take_parameters(struct session *s, struct prepared *p, const struct backend_mess
 
     p->parameter_count = count < 0 ? 0 : count;
     p->parameters = allocate((size_t)p->parameter_count, sizeof *p->parameters);
-    p->takes_bytes = allocate((size_t)p->parameter_count, sizeof *p->takes_bytes);
+    p->forms = allocate((size_t)p->parameter_count, sizeof *p->forms);
     for (int i = 0; i < p->parameter_count; i++) {
         p->parameters[i] = (uint32_t)wire_get_int32(&r);
-        p->takes_bytes[i] = p->parameters[i] == s->varbyte_oid;
+        p->forms[i] = parameter_form(s, p->parameters[i]);
     }
 }
 
@@ -231,7 +238,7 @@ static bool resolve_domains(struct session *s, struct prepared *p)
         for (int i = 0; i < p->parameter_count; i++) {
             if (p->parameters[i] == oid) {
                 p->parameters[i] = base;
-                p->takes_bytes[i] = base == s->varbyte_oid;
+                p->forms[i] = parameter_form(s, base);
             }
         }
     }
@@ -397,7 +404,23 @@ static void put_hex(const unsigned char *at, size_t size, struct bytes *out)
     }
 }
 
-/* Copies the parameters; text for VARBYTE is its bytes, which PostgreSQL reads as \x and hex. */
+static void put_json_string(const unsigned char *at, size_t size, struct bytes *out)
+{
+    bytes_put_char(out, '"');
+    for (size_t i = 0; i < size; i++) {
+        if (at[i] < 0x20) {
+            bytes_printf(out, "\\u%04x", at[i]);
+            continue;
+        }
+        if (at[i] == '"' || at[i] == '\\') {
+            bytes_put_char(out, '\\');
+        }
+        bytes_put_char(out, (char)at[i]);
+    }
+    bytes_put_char(out, '"');
+}
+
+/* Copies the parameters, changing text by the form of its parameter. */
 static void put_values(const struct prepared *p,
                        struct wire_reader *r,
                        const int16_t *formats,
@@ -405,6 +428,7 @@ static void put_values(const struct prepared *p,
                        struct bytes *out)
 {
     int count = wire_get_int16(r);
+    struct bytes value = {0};
 
     wire_put_int16(out, count);
     for (int i = 0; i < count; i++) {
@@ -417,16 +441,22 @@ static void put_values(const struct prepared *p,
         int format =
             format_count == 0 ? 0 : formats[format_count == 1 || i >= format_count ? 0 : i];
         if (r->broken) {
-            return;
+            break;
         }
-        if (i < p->parameter_count && p->takes_bytes[i] && format == 0) {
-            wire_put_int32(out, 2 * size + 2);
-            put_hex(at, (size_t)size, out);
+        enum parameter_form form =
+            i < p->parameter_count && format == 0 ? p->forms[i] : PARAMETER_AS_IS;
+        value.len = 0;
+        if (form == PARAMETER_BYTES) {
+            put_hex(at, (size_t)size, &value);
+        } else if (form == PARAMETER_STRING) {
+            put_json_string(at, (size_t)size, &value);
         } else {
-            wire_put_int32(out, size);
-            bytes_put(out, at, (size_t)size);
+            bytes_put(&value, at, (size_t)size);
         }
+        wire_put_int32(out, (int32_t)value.len);
+        bytes_put(out, value.at, value.len);
     }
+    bytes_done(&value);
 }
 
 static int16_t *get_formats(struct wire_reader *r, int *ret_count)

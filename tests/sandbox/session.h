@@ -37,6 +37,13 @@ enum column_form {
     COLUMN_VARBYTE, /* text loses \x */
 };
 
+/* How the text of a parameter changes on its way to PostgreSQL. */
+enum parameter_form {
+    PARAMETER_AS_IS,
+    PARAMETER_BYTES,  /* VARBYTE: the text is the value's bytes; becomes \x and hex */
+    PARAMETER_STRING, /* SUPER: a string scalar, never JSON to be read; becomes a JSON string */
+};
+
 /* A prepared statement; shared by the portals bound to it. */
 struct prepared {
     struct prepared *next;
@@ -47,7 +54,7 @@ struct prepared {
     struct statement st;
     int parameter_count;
     uint32_t *parameters;         /* PostgreSQL's types */
-    bool *takes_bytes;            /* by parameter: VARBYTE, whose text is its bytes */
+    enum parameter_form *forms;   /* by parameter */
     struct bytes row_description; /* as the client shall see it; empty: no rows */
     int column_count;
     enum column_form *columns;
