@@ -94,7 +94,7 @@ static const char *stop_at(struct trouble *trouble, const char *what, const char
 }
 
 /* at is behind the opening quote; returns behind the closing one. */
-static const char *read_string(const char *at, const char *end, struct trouble *trouble)
+static inline const char *read_string(const char *at, const char *end, struct trouble *trouble)
 {
     for (;;) {
         at = skip_plain(at, end);
@@ -141,7 +141,7 @@ static const char *skip_digits(const char *at, const char *end)
     return at;
 }
 
-static const char *read_number(const char *at, const char *end, struct trouble *trouble)
+static inline const char *read_number(const char *at, const char *end, struct trouble *trouble)
 {
     if (*at == '-') {
         at++;
@@ -219,7 +219,7 @@ struct walk {
     uint64_t is_object[JSON_MAX_DEPTH / 64]; /* a bit per open container, innermost at depth - 1 */
 };
 
-static void walk_space(struct walk *walk)
+static inline void walk_space(struct walk *walk)
 {
     if (walk->at < walk->end && skip_is_space(*walk->at)) {
         walk->saw_space = true;
@@ -227,13 +227,13 @@ static void walk_space(struct walk *walk)
     }
 }
 
-static bool in_object(const struct walk *walk)
+static inline bool in_object(const struct walk *walk)
 {
     const unsigned level = walk->depth - 1;
     return (walk->is_object[level / 64] >> (level % 64)) & 1;
 }
 
-static bool push(struct walk *walk, bool object)
+static inline bool push(struct walk *walk, bool object)
 {
     if (walk->depth == JSON_MAX_DEPTH) {
         stop_at(&walk->trouble, "values nested too deeply", walk->at);
@@ -247,7 +247,7 @@ static bool push(struct walk *walk, bool object)
 }
 
 /* A member's name and colon, up to its value. */
-static bool walk_name(struct walk *walk)
+static inline bool walk_name(struct walk *walk)
 {
     walk_space(walk);
     if (walk->at == walk->end || *walk->at != '"') {
@@ -268,7 +268,7 @@ static bool walk_name(struct walk *walk)
 }
 
 /* Opens the container at walk->at. *ret_empty: it was closed again at once. */
-static bool walk_open(struct walk *walk, bool *ret_empty)
+static inline bool walk_open(struct walk *walk, bool *ret_empty)
 {
     const bool object = *walk->at == '{';
 
@@ -288,7 +288,7 @@ static bool walk_open(struct walk *walk, bool *ret_empty)
 
 /* Behind a value: closes what ends here, steps over the comma to the next value. *ret_ended: the
  * outermost is closed. */
-static bool walk_on(struct walk *walk, bool *ret_ended)
+static inline bool walk_on(struct walk *walk, bool *ret_ended)
 {
     while (walk->depth > 0) {
         const bool object = in_object(walk);
