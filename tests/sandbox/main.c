@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -204,12 +205,14 @@ static bool write_ready(const char *path, const char *bound)
     return ok;
 }
 
-static void serve(const struct gateway *gateway, int fd, pid_t parent)
+static void serve(const struct gateway *gateway, int fd, pid_t parent, const sigset_t *unblocked)
 {
     int on = 1;
 
     (void)signal(SIGTERM, SIG_DFL);
     (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGCHLD, SIG_DFL);
+    (void)sigprocmask(SIG_SETMASK, unblocked, NULL);
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) {
         _exit(0); /* the parent went before the line above */
@@ -232,24 +235,29 @@ static void reap(pid_t *children, size_t *count)
     }
 }
 
-/* Accepts until a signal says stop. Returns true in a child whose connection has ended. */
-static bool accept_all(const struct gateway *gateway, int listener)
+/* Accepts until a signal says stop; in a child, returns when its connection has ended. */
+static void accept_all(const struct gateway *gateway, int listener, const sigset_t *unblocked)
 {
     static pid_t children[CONNECTIONS_MAX];
     size_t count = 0;
     pid_t own = getpid();
 
     while (!stopping) {
-        int fd = accept(listener, NULL, NULL);
+        fd_set readable;
+        FD_ZERO(&readable);
+        FD_SET(listener, &readable);
+        /* Signals arrive in here only, so none can slip in between the test and the wait. */
+        int ready = pselect(listener + 1, &readable, NULL, NULL, NULL, unblocked);
         reap(children, &count);
+        int fd = ready > 0 ? accept(listener, NULL, NULL) : -1;
         if (fd < 0) {
-            continue; /* a child ended, a signal came, or the client has gone already */
+            continue; /* a signal came, or the client has gone already */
         }
         pid_t pid = count < CONNECTIONS_MAX ? fork() : -1;
         if (pid == 0) {
             (void)close(listener);
-            serve(gateway, fd, own);
-            return true;
+            serve(gateway, fd, own, unblocked);
+            return;
         }
         if (pid > 0) {
             children[count++] = pid;
@@ -261,17 +269,18 @@ static bool accept_all(const struct gateway *gateway, int listener)
     }
     while (waitpid(-1, NULL, 0) > 0) {
     }
-    return false;
 }
 
-/* Interrupts accept() so that ended children are collected. */
+/* Ends the wait for clients so that ended children are collected. */
 static void on_child(int signal_number)
 {
     (void)signal_number;
 }
 
-static void install_signals(void)
+/* Handlers, and the three signals blocked; *unblocked is the mask to wait with. */
+static void install_signals(sigset_t *unblocked)
 {
+    sigset_t blocked;
     struct sigaction stop = {.sa_handler = on_stop};
     struct sigaction child = {.sa_handler = on_child};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
@@ -280,6 +289,11 @@ static void install_signals(void)
     (void)sigaction(SIGINT, &stop, NULL);
     (void)sigaction(SIGCHLD, &child, NULL);
     (void)sigaction(SIGPIPE, &ignore, NULL);
+    (void)sigemptyset(&blocked);
+    (void)sigaddset(&blocked, SIGTERM);
+    (void)sigaddset(&blocked, SIGINT);
+    (void)sigaddset(&blocked, SIGCHLD);
+    (void)sigprocmask(SIG_BLOCK, &blocked, unblocked);
 }
 
 static int fail(const char *message, const char *what)
@@ -292,6 +306,7 @@ int main(int argc, char **argv)
 {
     struct arguments a = {0};
     char bound[64];
+    sigset_t unblocked;
 
     if (!read_arguments(argc, argv, &a)) {
         print_usage();
@@ -310,7 +325,7 @@ int main(int argc, char **argv)
     if (!gateway_setup(&a.gateway)) {
         return EXIT_FAILURE;
     }
-    install_signals();
+    install_signals(&unblocked);
     int listener = open_listener(a.listen, bound, sizeof bound);
     if (listener < 0) {
         return fail("cannot listen", a.listen);
@@ -319,7 +334,7 @@ int main(int argc, char **argv)
         return fail("cannot write the ready file", a.ready_file);
     }
     gateway_log("info", "accepting connections", "address", bound, NULL);
-    (void)accept_all(&a.gateway, listener);
+    accept_all(&a.gateway, listener, &unblocked);
     SSL_CTX_free(a.gateway.tls);
     free(a.gateway.password);
     return EXIT_SUCCESS;

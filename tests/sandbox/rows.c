@@ -29,17 +29,6 @@ uint32_t rows_type_oid(const struct session *s, uint32_t oid, int32_t modifier)
     return oid;
 }
 
-/* A long name comes back whole. */
-static const char *full_name(const struct session *s, const char *backend)
-{
-    for (size_t i = 0; i < s->known_name_count; i++) {
-        if (strcmp(s->known_names[i][0], backend) == 0) {
-            return s->known_names[i][1];
-        }
-    }
-    return backend;
-}
-
 static void *allocate(size_t count, size_t size)
 {
     void *memory = calloc(count + 1, size);
@@ -75,7 +64,7 @@ void rows_describe(struct session *s,
         columns[i] = oid == s->super_oid     ? COLUMN_SUPER
                      : oid == s->varbyte_oid ? COLUMN_VARBYTE
                                              : COLUMN_AS_IS;
-        wire_put_text(out, full_name(s, name));
+        wire_put_text(out, session_full_name(s, name));
         wire_put_int32(out, table);
         wire_put_int16(out, attribute);
         wire_put_int32(out, (int32_t)rows_type_oid(s, oid, modifier));

@@ -286,6 +286,19 @@ static bool make_type(struct session *s, const struct type *type)
     return ok;
 }
 
+static void add_known_name(struct session *s, const char *backend, const char *full)
+{
+    void *grown = realloc(s->known_names, (s->known_name_count + 1) * sizeof *s->known_names);
+
+    if (grown == NULL) {
+        abort();
+    }
+    s->known_names = grown;
+    text_format(s->known_names[s->known_name_count][0], IDENT_FULL_MAX + 1, "%s", backend);
+    text_format(s->known_names[s->known_name_count][1], IDENT_FULL_MAX + 1, "%s", full);
+    s->known_name_count++;
+}
+
 static bool remember_name(struct session *s, const char *full)
 {
     char backend[IDENT_BACKEND_MAX + 1];
@@ -305,16 +318,39 @@ static bool remember_name(struct session *s, const char *full)
     bool ok = run_side(s, bytes_text(&sql));
     bytes_done(&sql);
     if (ok) {
-        void *grown = realloc(s->known_names, (s->known_name_count + 1) * sizeof *s->known_names);
-        if (grown == NULL) {
-            abort();
-        }
-        s->known_names = grown;
-        memcpy(s->known_names[s->known_name_count][0], backend, sizeof backend);
-        text_format(s->known_names[s->known_name_count][1], IDENT_FULL_MAX + 1, "%s", full);
-        s->known_name_count++;
+        add_known_name(s, backend, full);
     }
     return ok;
+}
+
+/* A shortened name that this session has not met: a table made by another one. */
+const char *session_full_name(struct session *s, const char *backend)
+{
+    enum {
+        TAIL = 17, /* '~' and 16 digits, see ident.h */
+    };
+    struct bytes sql = {0};
+    struct backend_result result = {0};
+    size_t size = strlen(backend);
+
+    for (size_t i = 0; i < s->known_name_count; i++) {
+        if (strcmp(s->known_names[i][0], backend) == 0) {
+            return s->known_names[i][1];
+        }
+    }
+    if (size <= TAIL || backend[size - TAIL] != '~' || session_side(s) == NULL) {
+        return backend;
+    }
+    bytes_put_text(&sql, "SELECT full_name FROM redshift_sys.long_names WHERE backend_name = ");
+    bytes_put_literal(&sql, backend);
+    (void)backend_query(s->side, bytes_text(&sql), &result);
+    bytes_done(&sql);
+    if (result.row_count == 1) {
+        add_known_name(s, backend, result.values[0]);
+        backend = s->known_names[s->known_name_count - 1][1];
+    }
+    backend_result_done(&result);
+    return backend;
 }
 
 /* ------------------------------------------------------------------------------- transactions */

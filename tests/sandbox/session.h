@@ -160,6 +160,8 @@ void session_translate_tag(const struct statement *st, const char *tag, char *re
 const char *session_setting(const struct session *s, const char *name);
 /* Makes a setting true on the backend and in the session; false: an error was sent. */
 bool session_apply_setting(struct session *s, const struct statement *st);
+/* A long name comes back whole; other names come back as they are. */
+const char *session_full_name(struct session *s, const char *backend);
 struct backend *session_side(struct session *s); /* NULL: an error was sent */
 void session_show_description(const struct statement *st, struct bytes *out);
 
