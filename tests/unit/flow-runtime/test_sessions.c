@@ -125,6 +125,61 @@ static void a_crash_is_survived_until_restarts_run_out(void **state)
     whole_end(&whole);
 }
 
+static void a_marker_file_explains_one_death(void **state)
+{
+    (void)state;
+    struct whole whole;
+    char marker[128];
+    whole_begin(&whole, "crash-on-third-load");
+    (void)snprintf(marker, sizeof(marker), "%s/marker", whole.dir);
+    assert_true(fr_file_replace(marker, "", 0));
+    whole.options.force_loads = true;
+    whole.options.kill_files[0] = marker;
+    whole.options.kill_file_count = 1;
+    assert_int_equal(whole_run(&whole), FR_FAILED);
+    assert_int_equal(whole.kills, 1);
+    assert_int_equal(whole.restarts, 0);
+    whole_end(&whole);
+}
+
+/* Runs with a kill and tells whether a commit ended where the fixture has no transaction end. */
+static bool cuts_elsewhere(uint64_t seed, bool same_boundaries)
+{
+    static const uint64_t marks[] = {3, 7, 10, 13, 17};
+    struct whole whole;
+    struct fr_reclog log = {0};
+    struct fr_buf error = {0};
+    bool elsewhere = false;
+    whole_begin(&whole, "");
+    whole.options.seed = seed;
+    whole.options.same_boundaries = same_boundaries;
+    whole_kill_at(&whole, "startCommit.sent", 2);
+    assert_int_equal(whole_run(&whole), FR_OK);
+    whole_expect_tables(&whole, "replayed");
+    assert_true(fr_reclog_open(&log, whole.state, &error));
+    for (size_t i = 0; i < log.commit_count; i++) {
+        bool at_mark = false;
+        for (size_t k = 0; k < sizeof(marks) / sizeof(marks[0]); k++) {
+            at_mark = at_mark || log.commits[i].to == marks[k];
+        }
+        elsewhere = elsewhere || !at_mark;
+    }
+    fr_reclog_done(&log);
+    whole_end(&whole);
+    return elsewhere;
+}
+
+static void replayed_documents_come_in_other_transactions(void **state)
+{
+    (void)state;
+    bool elsewhere = false;
+    for (uint64_t seed = 1; seed <= 8 && !elsewhere; seed++) {
+        elsewhere = cuts_elsewhere(seed, false);
+    }
+    assert_true(elsewhere);
+    assert_false(cuts_elsewhere(1, true));
+}
+
 static void a_torn_record_counts_as_never_written(void **state)
 {
     (void)state;
@@ -166,6 +221,8 @@ int main(void)
         cmocka_unit_test(forced_loads_ask_for_every_key),
         cmocka_unit_test(apply_is_called_again_while_it_returns_state),
         cmocka_unit_test(a_crash_is_survived_until_restarts_run_out),
+        cmocka_unit_test(a_marker_file_explains_one_death),
+        cmocka_unit_test(replayed_documents_come_in_other_transactions),
         cmocka_unit_test(a_torn_record_counts_as_never_written),
         cmocka_unit_test(a_kill_that_is_never_reached_fails_the_run),
     };
