@@ -388,6 +388,9 @@ static bool open_backend(struct session *s)
         session_setting(s, "statement_timeout"),
         "default_transaction_isolation",
         s->gateway->serializable ? "serializable" : "repeatable read",
+        /* Notices when this process was killed while a statement runs. */
+        "client_connection_check_interval",
+        "1000",
         "jit",
         "off",
         "search_path",
