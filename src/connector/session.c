@@ -127,6 +127,7 @@ void session_opened(struct connector *self, struct error *err)
     send_or_end(self, proto_encode_opened(self->options.codec, &self->out, SPAN_NONE, false,
                                           disable_optimization));
     if (self->state == SESSION_BUSY) {
+        self->acknowledged_at_ms = loop_now_ms(self->loop);
         log_event(LOG_INFO, "Running", LOG_STR("eventType", "connectorStatus"), LOG_END);
         self->state = SESSION_OPENED;
         stdio_resume(self->io);

@@ -377,8 +377,9 @@ static struct error *take_row(void *ctx, unsigned index, const struct pgc_row *r
     }
 }
 
-static void log_resource(struct commit_op *self, const struct plan_note *note, uint64_t took_ms)
+static void log_resource(struct commit_op *self, const struct plan_note *note)
 {
+    uint64_t now = loop_now_ms(self->txn->loop);
     const struct rs_table *table = &self->txn->bounds[note->binding].table;
     struct buf path;
 
@@ -392,7 +393,9 @@ static void log_resource(struct commit_op *self, const struct plan_note *note, u
     buf_done(&path);
     log_event(LOG_INFO, "finished committing documents for resource",
               LOG_INT("round", self->txn->acknowledged_round),
-              LOG_JSON("resourcePath", span_of(array)), LOG_MS("took", took_ms), LOG_END);
+              LOG_JSON("resourcePath", span_of(array)), LOG_MS("took", now - self->result_ms),
+              LOG_END);
+    self->result_ms = now;
 }
 
 static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
@@ -400,20 +403,16 @@ static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
     struct commit_op *self = ctx;
     const struct plan_note *note = &self->plan.notes[index];
     struct bound *bound = &self->txn->bounds[note->binding];
-    uint64_t now = loop_now_ms(self->txn->loop), took = now - self->result_ms;
 
+    if (note->ends_binding) {
+        log_resource(self, note);
+    }
     switch (note->step) {
     case PLAN_WIDEN:
         bound->is_widened[note->column - bound->columns] = true;
         break;
     case PLAN_CHECK:
         return judge_rows(self);
-    case PLAN_COPY: /* into the target itself when no MERGE follows */
-    case PLAN_MERGE:
-    case PLAN_DELETE:
-        self->result_ms = now;
-        log_resource(self, note, took);
-        break;
     case PLAN_TOKENS:
         if (tag_rows != 1) {
             self->verdict = VERDICT_REPLACED;

@@ -231,6 +231,7 @@ void plan_apply(struct plan *plan, struct arena *arena, const struct plan_apply 
         if (facts->works[i].store_manifest.len) {
             add_stores(plan, &sql, &facts->works[i], &facts->copy);
         }
+        plan->notes[plan->count - 1].ends_binding = true;
     }
     add_tokens(plan, &sql, facts);
     add_text(plan, PLAN_COMMIT, "committing the transaction", "COMMIT")->sync = true;

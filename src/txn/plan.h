@@ -43,6 +43,7 @@ struct plan_note {
     unsigned binding;               /* index, for all but BEGIN, LOCK, CHECK, TOKENS, COMMIT */
     uint64_t expected_rows;         /* PLAN_COUNT: what COPY must have loaded */
     const struct rs_column *column; /* PLAN_WIDEN */
+    bool ends_binding;              /* the last statement that works on this binding */
 };
 
 /* statements[i] does what notes[i] says. */

@@ -157,6 +157,13 @@ static void found_object(void *ctx, struct span key, uint64_t size, int64_t modi
     }
 }
 
+/* A listing has one context, for what it finds and for its end. */
+static void listing_ended(void *ctx, struct error *err)
+{
+    struct sweep *self = ctx;
+    op_reply_done(&self->reply, err);
+}
+
 static void abort_next(struct sweep *self)
 {
     if (self->aborted_count < self->upload_count) {
@@ -168,7 +175,7 @@ static void abort_next(struct sweep *self)
     }
     op_reply_expect(&self->reply, &self->op);
     self->call = s3_list(self->txn->options.s3, span_of(self->txn->range_prefix), found_object,
-                         op_reply_done, &self->reply);
+                         listing_ended, self);
     op_set_state(&self->op, SWEEP_LISTING_OBJECTS);
 }
 
@@ -201,7 +208,7 @@ static void sweep_step(struct op *op)
     case SWEEP_BEGINNING:
         op_reply_expect(&self->reply, op);
         self->call = s3_list_uploads(self->txn->options.s3, span_of(self->txn->range_prefix),
-                                     found_upload, op_reply_done, &self->reply);
+                                     found_upload, listing_ended, self);
         op_set_state(op, SWEEP_LISTING_UPLOADS);
         break;
     case SWEEP_LISTING_UPLOADS:

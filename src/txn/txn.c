@@ -190,12 +190,13 @@ void txn_discard_writer(struct txn *txn, struct stage_writer **writer)
 
 /* ---------------------------------------------------------------- phases */
 
-static void log_phase(struct txn *txn, const char *msg, const char *count_name, uint64_t count)
+/* A phase without documents says nothing. */
+static void log_phase(struct txn *txn, const char *msg, bool had_any, uint64_t count)
 {
     uint64_t now = loop_now_ms(txn->loop);
 
-    if (count) {
-        log_event(LOG_INFO, msg, LOG_INT("round", txn->round), LOG_INT(count_name, count),
+    if (had_any) {
+        log_event(LOG_INFO, msg, LOG_INT("round", txn->round), LOG_INT("count", count),
                   LOG_MS("took", now - txn->phase_began_ms), LOG_END);
     }
     txn->phase_began_ms = now;
@@ -240,7 +241,7 @@ static void flush_if_ready(struct txn *txn)
 {
     if (txn->wants_flush && !txn->is_acknowledging && !txn->has_failed) {
         txn->wants_flush = false;
-        log_phase(txn, "finished reading load requests", "count", txn->load_count);
+        log_phase(txn, "finished reading load requests", txn->load_count > 0, txn->load_count);
         if (txn->load_count) {
             load_start(txn);
         } else {
@@ -315,13 +316,13 @@ void txn_start_commit(struct txn *txn)
 {
     CHECK(txn->phase == PHASE_STORING);
     txn->phase = PHASE_STARTING;
-    log_phase(txn, "finished reading store requests", "count", txn->store_count);
+    log_phase(txn, "finished reading store requests", txn->store_count > 0, txn->store_count);
     store_start_commit(txn);
 }
 
 void txn_commit_started(struct txn *txn, struct span patch_json)
 {
-    log_phase(txn, "finished staging documents", "count", txn->store_count);
+    log_phase(txn, "finished staging documents", txn->store_count > 0, txn->store_count);
     txn->phase = PHASE_OPENED;
     txn->round++;
     txn->load_count = txn->loaded_count = txn->store_count = txn->skipped_count = 0;
