@@ -568,8 +568,8 @@ static const char *const before_parenthesis[] = {
 
 /* Clauses of PostgreSQL that Redshift's grammar does not have. */
 static const char *const foreign_words[] = {
-    "returning",  "lateral", "tablesample", "fetch",        "within", "ordinality",
-    "overriding", "window",  "ordinality",  "concurrently", NULL,
+    "returning",  "lateral", "tablesample",  "fetch",        "within",    "ordinality",
+    "overriding", "window",  "concurrently", "materialized", "symmetric", NULL,
 };
 
 /* Types whose `type 'literal'` form would otherwise slip through as "name literal". */
