@@ -287,8 +287,7 @@ void txn_flush(struct txn *txn)
 
 void txn_loads_answered(struct txn *txn)
 {
-    log_phase(txn, "finished evaluating loads", "count",
-              txn->load_count ? txn->loaded_count + 1 : 0);
+    log_phase(txn, "finished evaluating loads", txn->load_count > 0, txn->loaded_count);
     txn->phase = PHASE_STORING;
     txn->callbacks.flushed(txn->callbacks.ctx);
 }
