@@ -96,7 +96,7 @@ struct fr_run {
 enum fr_end fr_run(struct fr_run *run, struct fr_buf *summary);
 void fr_run_done(struct fr_run *run);
 
-/* ---- steps, in session.c */
+/* ---- steps, in prepare.c and session.c */
 
 enum fr_end fr_session_prepare(struct fr_run *run); /* Spec, Validate, Apply as far as needed */
 enum fr_end fr_session_transactions(struct fr_run *run);

@@ -1,680 +1,12 @@
-/* The protocol, driven: short RPCs, then the transactions session. What the connector answers is
-   held against the rules of the protocol here; documents are held against the model in traffic.c.
- */
-#include <errno.h>
-#include <signal.h>
+/* The transactions session: Open, then Acknowledge, Load, Flush, Store and StartCommit until the
+   source is drained. Documents are held against the model in traffic.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "run.h"
+#include "exchange.h"
 
-enum { PROTOCOL = 3032023, OUT_BYTES = 256 * 1024, END_TIMEOUT_MS = 60000, MAX_APPLIES = 3 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static enum fr_end broken(struct fr_run *run, const struct fr_buf *rule)
-{
-    return fr_verdict(run, FR_VIOLATION, "rule: %s", rule->data);
-}
-
-/* ---------------------------------------------------------------- kill points */
-
-struct fr_counter {
-    char point[40];
-    unsigned count;
-};
-
-static unsigned count_point(struct fr_run *run, const char *point)
-{
-    for (size_t i = 0; i < run->counter_count; i++) {
-        if (strcmp(run->counters[i].point, point) == 0) {
-            return ++run->counters[i].count;
-        }
-    }
-    run->counters = fr_realloc(run->counters, (run->counter_count + 1) * sizeof(*run->counters));
-    struct fr_counter *added = &run->counters[run->counter_count++];
-    (void)snprintf(added->point, sizeof(added->point), "%s", point);
-    added->count = 1;
-    return 1;
-}
-
-/* Loads, Stores and Loadeds are counted anew in each transaction. */
-static void reset_points(struct fr_run *run)
-{
-    static const char *const names[] = {"load.", "store.", "loaded."};
-    for (size_t i = 0; i < run->counter_count; i++) {
-        for (int k = 0; k < 3; k++) {
-            if (strncmp(run->counters[i].point, names[k], strlen(names[k])) == 0) {
-                run->counters[i].count = 0;
-            }
-        }
-    }
-}
-
-static enum fr_end kill_now(struct fr_run *run, unsigned index)
-{
-    run->options.kills[index].fired = true;
-    run->in_flight_kill = 0;
-    run->kills++;
-    run->expected_death = true;
-    fr_peer_kill(&run->peer, SIGKILL);
-    return fr_verdict(run, FR_DIED, "killed at %s", run->options.kills[index].point);
-}
-
-static enum fr_end flush(struct fr_run *run);
-
-/* A named moment. "before" a request nothing of it may be written, after ".sent" all of it is. */
-static enum fr_end at_point(struct fr_run *run, const char *point)
-{
-    bool named = false;
-    for (unsigned i = 0; i < run->options.kill_count; i++) {
-        named = named || strcmp(run->options.kills[i].point, point) == 0;
-    }
-    if (!named || run->transactions < run->options.arm) {
-        return FR_OK;
-    }
-    unsigned count = count_point(run, point);
-    for (unsigned i = 0; i < run->options.kill_count; i++) {
-        struct fr_kill *rule = &run->options.kills[i];
-        if (rule->fired || rule->count != count || strcmp(rule->point, point) != 0 ||
-            run->in_flight_kill > 0) {
-            continue;
-        }
-        if (fr_peer_has_output(&run->peer)) {
-            enum fr_end end = flush(run);
-            if (end != FR_OK) {
-                return end;
-            }
-        }
-        if (rule->delay_ms == 0) {
-            return kill_now(run, i);
-        }
-        run->in_flight_kill = i + 1;
-        run->kill_time_ms = now_ms() + rule->delay_ms;
-        return FR_OK;
-    }
-    return FR_OK;
-}
-
-/* ---------------------------------------------------------------- bytes */
-
-static int wait_ms(const struct fr_run *run, int64_t deadline)
-{
-    int64_t until = deadline;
-    if (run->in_flight_kill > 0 && run->kill_time_ms < until) {
-        until = run->kill_time_ms;
-    }
-    int64_t left = until - now_ms();
-    return left < 0 ? 0 : left > 1000 ? 1000 : (int)left;
-}
-
-/* Lets bytes move once. */
-static enum fr_end turn(struct fr_run *run, int64_t deadline)
-{
-    bool moved = fr_peer_pump(&run->peer, wait_ms(run, deadline));
-    if (run->in_flight_kill > 0 && now_ms() >= run->kill_time_ms) {
-        return kill_now(run, run->in_flight_kill - 1);
-    }
-    if (!moved && now_ms() >= deadline) {
-        return fr_verdict(run, FR_FAILED, "the connector did nothing for %u s",
-                          run->options.timeout_s);
-    }
-    return FR_OK;
-}
-
-static int64_t new_deadline(const struct fr_run *run)
-{
-    return now_ms() + (int64_t)run->options.timeout_s * 1000;
-}
-
-/* The process has closed its stdout: is that a crash or a broken rule? */
-static enum fr_end judge_end(struct fr_run *run, const char *where)
-{
-    fr_peer_wait(&run->peer, END_TIMEOUT_MS);
-    if (WIFEXITED(run->peer.status) && WEXITSTATUS(run->peer.status) == 0) {
-        if (fr_peer_has_fragment(&run->peer)) {
-            return fr_verdict(run, FR_VIOLATION, "rule: no partial message at the end of stdout");
-        }
-        return fr_verdict(run, FR_VIOLATION,
-                          "rule: a process that exits 0 has answered; stdout ended while waiting "
-                          "for %s",
-                          where);
-    }
-    if (WIFEXITED(run->peer.status)) {
-        return fr_verdict(run, FR_DIED,
-                          "the connector exited with %d while the runtime waited "
-                          "for %s; last log line: %s",
-                          WEXITSTATUS(run->peer.status), where,
-                          run->peer.last_line.len > 0 ? run->peer.last_line.data : "(none)");
-    }
-    return fr_verdict(run, FR_DIED,
-                      "the connector died of signal %d while the runtime waited for %s; last log "
-                      "line: %s",
-                      WTERMSIG(run->peer.status), where,
-                      run->peer.last_line.len > 0 ? run->peer.last_line.data : "(none)");
-}
-
-/* Writes everything out. What comes in meanwhile is kept for later. */
-static enum fr_end flush(struct fr_run *run)
-{
-    int64_t deadline = new_deadline(run);
-    while (fr_peer_has_output(&run->peer)) {
-        size_t before = run->peer.out.len - run->peer.out_sent;
-        if (fr_peer_is_gone(&run->peer)) {
-            return judge_end(run, "the connector to read");
-        }
-        enum fr_end end = turn(run, deadline);
-        if (end != FR_OK) {
-            return end;
-        }
-        if (run->peer.out.len - run->peer.out_sent != before) {
-            deadline = new_deadline(run);
-        }
-    }
-    if (run->peer.in_fd < 0) {
-        while (!fr_peer_is_gone(&run->peer)) {
-            enum fr_end end = turn(run, deadline);
-            if (end != FR_OK) {
-                return end;
-            }
-        }
-        return judge_end(run, "the connector to read");
-    }
-    return FR_OK;
-}
-
-/* ---------------------------------------------------------------- messages */
-
-static void put_frame(struct fr_buf *out, const struct fr_buf *message)
-{
-    for (int i = 0; i < 4; i++) {
-        fr_buf_putc(out, (char)(unsigned char)(message->len >> 8 * i & 0xff));
-    }
-    fr_buf_put(out, message->data, message->len);
-}
-
-static void put_request(struct fr_run *run, const char *kind, struct fr_json *body)
-{
-    struct fr_json *request = fr_json_new(&run->message_arena, FR_OBJECT);
-    fr_json_set(&run->message_arena, request, kind, body);
-    if (run->options.codec == FR_CODEC_JSON) {
-        fr_wire_put_json(&run->peer.out, &fr_request, request, run->options.pretty);
-        fr_buf_putc(&run->peer.out, '\n');
-        return;
-    }
-    struct fr_buf message = {0};
-    fr_buf_reserve(&message, 1);
-    fr_wire_encode(&message, &fr_request, request);
-    put_frame(&run->peer.out, &message);
-    fr_buf_done(&message);
-}
-
-/* Flush, StartCommit and Acknowledge carry the peers' patches byte for byte. */
-static void put_with_patches(struct fr_run *run,
-                             const char *kind,
-                             unsigned kind_number,
-                             unsigned patches_number,
-                             const struct fr_json *checkpoint,
-                             const struct fr_buf *patches)
-{
-    bool has_patches = run->options.is_v2 && patches != NULL && patches->len > 0;
-    struct fr_buf *out = &run->peer.out;
-    if (run->options.codec == FR_CODEC_JSON) {
-        fr_buf_printf(out, "{\"%s\":{", kind);
-        if (checkpoint != NULL) {
-            fr_buf_puts(out, "\"runtimeCheckpoint\":");
-            fr_wire_put_json(out, &fr_checkpoint, checkpoint, false);
-        }
-        if (has_patches) {
-            fr_buf_puts(out, checkpoint != NULL ? ",\"statePatches\":[" : "\"statePatches\":[");
-            fr_buf_put(out, patches->data, patches->len);
-            fr_buf_putc(out, ']');
-        }
-        fr_buf_puts(out, "}}\n");
-        return;
-    }
-    struct fr_buf body = {0};
-    struct fr_buf message = {0};
-    struct fr_buf inner = {0};
-    fr_buf_reserve(&body, 1);
-    fr_buf_reserve(&inner, 1);
-    if (checkpoint != NULL) {
-        fr_wire_encode(&inner, &fr_checkpoint, checkpoint);
-        fr_wire_put_bytes(&body, 1, inner.data, inner.len);
-    }
-    if (has_patches) {
-        inner.len = 0;
-        fr_buf_putc(&inner, '[');
-        fr_buf_put(&inner, patches->data, patches->len);
-        fr_buf_putc(&inner, ']');
-        fr_wire_put_bytes(&body, patches_number, inner.data, inner.len);
-    }
-    fr_wire_put_bytes(&message, kind_number, body.data, body.len);
-    put_frame(out, &message);
-    fr_buf_done(&body);
-    fr_buf_done(&message);
-    fr_buf_done(&inner);
-}
-
-/* Sends with its two kill points. */
-#define SENDING(run, name, put)                                                                    \
-    do {                                                                                           \
-        enum fr_end sending_end = at_point(run, name ".before");                                   \
-        if (sending_end != FR_OK) {                                                                \
-            return sending_end;                                                                    \
-        }                                                                                          \
-        put;                                                                                       \
-        sending_end = at_point(run, name ".sent");                                                 \
-        if (sending_end != FR_OK) {                                                                \
-            return sending_end;                                                                    \
-        }                                                                                          \
-    } while (0)
-
-static const char *kind_of(const struct fr_json *message)
-{
-    return message->members[0].name;
-}
-
-static struct fr_json *body_of(const struct fr_json *message)
-{
-    return message->members[0].value;
-}
-
-/* Responses as people know them. */
-static const char *title_of(const char *kind)
-{
-    static const char *const titles[][2] = {{"spec", "Spec"},
-                                            {"validated", "Validated"},
-                                            {"applied", "Applied"},
-                                            {"opened", "Opened"},
-                                            {"loaded", "Loaded"},
-                                            {"flushed", "Flushed"},
-                                            {"startedCommit", "StartedCommit"},
-                                            {"acknowledged", "Acknowledged"}};
-    for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++) {
-        if (strcmp(titles[i][0], kind) == 0) {
-            return titles[i][1];
-        }
-    }
-    return kind;
-}
-
-/* The next message if one is there. FR_OK with *ret_message NULL: not yet. */
-static enum fr_end take(struct fr_run *run, struct fr_json **ret_message)
-{
-    struct fr_buf rule = {0};
-    enum fr_end end = FR_OK;
-    char point[64];
-
-    fr_arena_reset(&run->message_arena);
-    *ret_message = NULL;
-    enum fr_got got =
-        fr_peer_next(&run->peer, run->options.codec, &run->message_arena, ret_message, &rule);
-    if (got == FR_GOT_BROKEN) {
-        end = broken(run, &rule);
-        *ret_message = NULL;
-    } else if (got == FR_GOT_NONE) {
-        *ret_message = NULL;
-    } else {
-        (void)snprintf(point, sizeof(point), "%s.received", kind_of(*ret_message));
-        end = at_point(run, point);
-    }
-    fr_buf_done(&rule);
-    return end;
-}
-
-/* Waits for any message. */
-static enum fr_end receive(struct fr_run *run, const char *awaited, struct fr_json **ret_message)
-{
-    int64_t deadline = new_deadline(run);
-    for (;;) {
-        enum fr_end end = take(run, ret_message);
-        if (end != FR_OK || *ret_message != NULL) {
-            return end;
-        }
-        if (fr_peer_is_gone(&run->peer)) {
-            return judge_end(run, awaited);
-        }
-        end = turn(run, deadline);
-        if (end != FR_OK) {
-            return end;
-        }
-    }
-}
-
-static enum fr_end expect(struct fr_run *run, const char *kind, struct fr_json **ret_body)
-{
-    struct fr_json *message = NULL;
-    enum fr_end end = receive(run, title_of(kind), &message);
-    if (end == FR_OK && strcmp(kind_of(message), kind) != 0) {
-        end = fr_verdict(run, FR_VIOLATION, "rule: the answer must be %s; got %s", title_of(kind),
-                         title_of(kind_of(message)));
-    }
-    if (end == FR_OK) {
-        *ret_body = body_of(message);
-    }
-    return end;
-}
-
-/* Input is closed (or not: the connector may be asked to end by itself): nothing more may come but
-   the end, with a good exit code. */
-static enum fr_end expect_end(struct fr_run *run, bool may_fail)
-{
-    struct fr_json *message = NULL;
-    int64_t deadline = new_deadline(run);
-
-    fr_peer_sample(&run->peer);
-    fr_peer_close_input(&run->peer);
-    while (!fr_peer_is_gone(&run->peer)) {
-        enum fr_end end = turn(run, deadline);
-        if (end != FR_OK) {
-            return end;
-        }
-    }
-    fr_peer_wait(&run->peer, END_TIMEOUT_MS);
-    enum fr_end end = take(run, &message);
-    if (end != FR_OK) {
-        return end;
-    }
-    if (message != NULL) {
-        return fr_verdict(run, FR_VIOLATION, "rule: no output after the last answer; got %s",
-                          title_of(kind_of(message)));
-    }
-    if (WIFSIGNALED(run->peer.status)) {
-        return fr_verdict(run, FR_DIED, "the connector died of signal %d after its last answer",
-                          WTERMSIG(run->peer.status));
-    }
-    if (fr_peer_has_fragment(&run->peer)) {
-        return fr_verdict(run, FR_VIOLATION, "rule: no partial message at the end of stdout");
-    }
-    int code = WEXITSTATUS(run->peer.status);
-    if (code != 0 && !(may_fail && code == 1)) {
-        return fr_verdict(run, FR_VIOLATION,
-                          "rule: exit 0 at a clean end; got %d; last log line: %s", code,
-                          run->peer.last_line.len > 0 ? run->peer.last_line.data : "(none)");
-    }
-    return FR_OK;
-}
-
-/* ---------------------------------------------------------------- state updates */
-
-/* Checks a ConnectorState; *ret_state NULL when the body has none. */
-static enum fr_end state_of(struct fr_run *run,
-                            const char *title,
-                            const struct fr_json *body,
-                            struct fr_json **ret_state)
-{
-    *ret_state = fr_json_get(body, "state");
-    if (*ret_state == NULL) {
-        return FR_OK;
-    }
-    const struct fr_json *updated = fr_json_get(*ret_state, "updated");
-    if (updated == NULL) {
-        return fr_verdict(run, FR_VIOLATION,
-                          "rule: a state update is not empty; %s carries a state without updated",
-                          title);
-    }
-    if (updated->type != FR_OBJECT) {
-        return fr_verdict(run, FR_VIOLATION, "rule: a connector state is a JSON object (%s)",
-                          title);
-    }
-    return FR_OK;
-}
-
-/* The framing of v2: each patch is followed by a tab; a replacement is null and the new state. */
-static void add_patch(struct fr_buf *patches, const struct fr_json *state)
-{
-    if (!fr_json_true(fr_json_get(state, "mergePatch"))) {
-        fr_buf_puts(patches, patches->len > 0 ? ",null\t" : "null\t");
-    }
-    if (patches->len > 0) {
-        fr_buf_putc(patches, ',');
-    }
-    fr_json_put(patches, fr_json_get(state, "updated"));
-    fr_buf_putc(patches, '\t');
-}
-
-static enum fr_end log_state(struct fr_run *run,
-                             const char *why,
-                             const struct fr_commit *commit,
-                             struct fr_json *state,
-                             const struct fr_json *max_keys)
-{
-    struct fr_buf error = {0};
-    struct fr_json *patches = fr_json_new(&run->message_arena, FR_ARRAY);
-    enum fr_end end = FR_OK;
-    if (state != NULL) {
-        fr_json_push(&run->message_arena, patches, state);
-    }
-    if (!fr_reclog_write(&run->log, why, commit, patches, max_keys, &error)) {
-        end = fr_verdict(run, FR_USAGE, "%s", error.data);
-    }
-    fr_buf_done(&error);
-    return end;
-}
-
-/* ---------------------------------------------------------------- Spec */
-
-static bool has_annotation(const struct fr_json *schema, const char *name)
-{
-    const struct fr_json *properties = fr_json_get(schema, "properties");
-    for (uint32_t i = 0; properties != NULL && i < properties->count; i++) {
-        if (fr_json_true(fr_json_get(properties->members[i].value, name))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static enum fr_end check_spec(struct fr_run *run, const struct fr_json *spec)
-{
-    int64_t protocol = 0;
-    (void)fr_json_to_int(fr_json_get(spec, "protocol"), &protocol);
-    if (protocol != PROTOCOL) {
-        return fr_verdict(run, FR_VIOLATION, "rule: protocol is %d; got %lld", PROTOCOL,
-                          (long long)protocol);
-    }
-    const char *const schemas[] = {"configSchema", "resourceConfigSchema"};
-    for (int i = 0; i < 2; i++) {
-        const struct fr_json *schema = fr_json_get(spec, schemas[i]);
-        if (!fr_json_is(schema, FR_OBJECT) || schema->count == 0) {
-            return fr_verdict(run, FR_VIOLATION, "rule: Spec has a non-empty %s", schemas[i]);
-        }
-    }
-    const char *url = fr_json_text(fr_json_get(spec, "documentationUrl"));
-    if (url == NULL || url[0] == '\0') {
-        return fr_verdict(run, FR_VIOLATION, "rule: Spec has a non-empty documentationUrl");
-    }
-    if (!has_annotation(fr_json_get(spec, "resourceConfigSchema"), "x-collection-name")) {
-        return fr_verdict(run, FR_VIOLATION,
-                          "rule: one property of the resource schema has x-collection-name");
-    }
-    return FR_OK;
-}
-
-/* Starts a process and exchanges the Spec that comes first on every stream. */
-static enum fr_end begin_stream(struct fr_run *run)
-{
-    struct fr_buf error = {0};
-    struct fr_json *spec = NULL;
-    fr_arena_reset(&run->message_arena);
-    if (!fr_peer_start(&run->peer, &run->launch, &error)) {
-        enum fr_end failed = fr_verdict(run, FR_USAGE, "%s", error.data);
-        fr_buf_done(&error);
-        return failed;
-    }
-    struct fr_json *body = fr_json_new(&run->message_arena, FR_OBJECT);
-    fr_json_set(&run->message_arena, body, "connectorType",
-                fr_json_string(&run->message_arena, "IMAGE"));
-    fr_json_set(&run->message_arena, body, "config", fr_json_new(&run->message_arena, FR_OBJECT));
-    SENDING(run, "spec", put_request(run, "spec", body));
-    enum fr_end end = expect(run, "spec", &spec);
-    return end == FR_OK ? check_spec(run, spec) : end;
-}
-
-/* ---------------------------------------------------------------- Validate and Apply */
-
-static struct fr_json *read_stored(struct fr_run *run, const char *name)
-{
-    struct fr_buf path = {0};
-    struct fr_buf text = {0};
-    const char *reason = NULL;
-    struct fr_json *tree = NULL;
-    fr_buf_printf(&path, "%s/%s", run->options.state_dir, name);
-    if (fr_file_read(path.data, &text)) {
-        tree = fr_json_parse(&run->task.arena, text.data, text.len, &reason);
-    }
-    fr_buf_done(&path);
-    fr_buf_done(&text);
-    return tree;
-}
-
-static enum fr_end write_stored(struct fr_run *run, const char *name)
-{
-    struct fr_arena *arena = &run->task.arena;
-    struct fr_buf path = {0};
-    struct fr_buf text = {0};
-    struct fr_json *tree = fr_json_new(arena, FR_OBJECT);
-    fr_json_set(arena, tree, "version", fr_json_string(arena, run->task.version));
-    fr_json_set(arena, tree, "spec", fr_task_stored_spec(&run->task));
-    fr_json_put(&text, tree);
-    fr_buf_printf(&path, "%s/%s", run->options.state_dir, name);
-    enum fr_end end = FR_OK;
-    if (!fr_file_replace(path.data, text.data, text.len)) {
-        end = fr_verdict(run, FR_USAGE, "%s: %s", path.data, strerror(errno));
-    }
-    fr_buf_done(&path);
-    fr_buf_done(&text);
-    return end;
-}
-
-static enum fr_end validate(struct fr_run *run, struct fr_json *last, const char *last_version)
-{
-    struct fr_json *validated = NULL;
-    struct fr_buf error = {0};
-    enum fr_end end = begin_stream(run);
-    if (end != FR_OK) {
-        return end;
-    }
-    struct fr_json *body = fr_task_validate(&run->task, last, last_version);
-    SENDING(run, "validate", put_request(run, "validate", body));
-    end = flush(run);
-    if (end == FR_OK) {
-        fr_peer_close_input(&run->peer);
-        end = expect(run, "validated", &validated);
-    }
-    if (end == FR_OK && !fr_task_check_validated(&run->task, validated, &error)) {
-        end = broken(run, &error);
-    }
-    if (end == FR_OK) {
-        validated = fr_json_deep(&run->task.arena, validated);
-        end = expect_end(run, false);
-    }
-    if (end == FR_OK && !fr_task_build(&run->task, validated, last, &error)) {
-        end = fr_verdict(run, FR_FAILED, "%s", error.data);
-    }
-    fr_buf_done(&error);
-    return end;
-}
-
-static enum fr_end
-apply_once(struct fr_run *run, struct fr_json *last, const char *last_version, bool *ret_again)
-{
-    struct fr_arena *arena = &run->task.arena;
-    struct fr_json *applied = NULL;
-    struct fr_json *state = NULL;
-    const char *reason = NULL;
-    enum fr_end end = begin_stream(run);
-    if (end != FR_OK) {
-        return end;
-    }
-    struct fr_json *body = fr_json_new(arena, FR_OBJECT);
-    fr_json_set(arena, body, "materialization", run->task.spec);
-    fr_json_set(arena, body, "version", fr_json_string(arena, run->task.version));
-    if (last != NULL) {
-        fr_json_set(arena, body, "lastMaterialization", last);
-        fr_json_set(arena, body, "lastVersion", fr_json_string(arena, last_version));
-    }
-    if (run->log.state.len > 0) {
-        fr_json_set(arena, body, "state",
-                    fr_json_parse(arena, run->log.state.data, run->log.state.len, &reason));
-    }
-    SENDING(run, "apply", put_request(run, "apply", body));
-    end = flush(run);
-    if (end == FR_OK) {
-        fr_peer_close_input(&run->peer);
-        end = expect(run, "applied", &applied);
-    }
-    if (end == FR_OK) {
-        end = state_of(run, "Applied", applied, &state);
-    }
-    *ret_again = state != NULL;
-    if (end == FR_OK && state != NULL) {
-        if (fr_reclog_is_noop(&run->log, state)) {
-            end = fr_verdict(run, FR_VIOLATION,
-                             "rule: Applied never returns a state update that changes nothing");
-        }
-        /* Kept over the end of the stream: the message is reused there. */
-        state = fr_json_deep(arena, state);
-    }
-    end = end == FR_OK ? expect_end(run, false) : end;
-    if (end == FR_OK && state != NULL) {
-        end = log_state(run, "applied", NULL, state, NULL);
-        end = end == FR_OK ? at_point(run, "applied.logged") : end;
-    }
-    return end;
-}
-
-static enum fr_end apply(struct fr_run *run, struct fr_json *last, const char *last_version)
-{
-    bool again = true;
-    for (int i = 0; again && i < MAX_APPLIES; i++) {
-        enum fr_end end = apply_once(run, last, last_version, &again);
-        if (end != FR_OK) {
-            return end;
-        }
-    }
-    if (again) {
-        return fr_verdict(run, FR_VIOLATION, "rule: Apply converges within %d calls", MAX_APPLIES);
-    }
-    return write_stored(run, "applied.json");
-}
-
-enum fr_end fr_session_prepare(struct fr_run *run)
-{
-    struct fr_buf error = {0};
-    enum fr_end end = FR_OK;
-
-    if (run->options.until == FR_UNTIL_SPEC) {
-        end = begin_stream(run);
-        return end == FR_OK ? expect_end(run, false) : end;
-    }
-    struct fr_json *stored = read_stored(run, "applied.json");
-    struct fr_json *last = fr_json_get(stored, "spec");
-    const char *last_version = fr_json_text(fr_json_get(stored, "version"));
-    bool same = last_version != NULL && strcmp(last_version, run->task.version) == 0;
-    if (same && run->options.until == FR_UNTIL_ALL && !run->options.apply_again) {
-        if (!fr_task_adopt(&run->task, last, &error)) {
-            end = fr_verdict(run, FR_USAGE, "%s", error.data);
-        }
-        fr_buf_done(&error);
-        return end;
-    }
-    end = validate(run, last, last_version);
-    if (end != FR_OK || run->options.until == FR_UNTIL_VALIDATE) {
-        return end;
-    }
-    return apply(run, last, last_version);
-}
+enum { OUT_BYTES = 256 * 1024 };
 
 /* ---------------------------------------------------------------- Open */
 
@@ -720,7 +52,7 @@ static enum fr_end open_session(struct fr_run *run)
 {
     struct fr_json *opened = NULL;
     const char *reason = NULL;
-    enum fr_end end = begin_stream(run);
+    enum fr_end end = fr_exchange_begin(run);
     if (end != FR_OK) {
         return end;
     }
@@ -736,8 +68,8 @@ static enum fr_end open_session(struct fr_run *run)
         fr_json_set(arena, body, "state",
                     fr_json_parse(arena, run->log.state.data, run->log.state.len, &reason));
     }
-    SENDING(run, "open", put_request(run, "open", body));
-    end = expect(run, "opened", &opened);
+    SENDING(run, "open", fr_exchange_put(run, "open", body));
+    end = fr_exchange_expect(run, "opened", &opened);
     if (end != FR_OK) {
         return end;
     }
@@ -811,7 +143,7 @@ static enum fr_end send_acknowledge(struct fr_run *run)
 {
     run->acknowledged = false;
     SENDING(run, "acknowledge",
-            put_with_patches(run, "acknowledge", 9, 1, NULL, &run->started_patches));
+            fr_exchange_put_patched(run, "acknowledge", 9, 1, NULL, &run->started_patches));
     run->started_patches.len = 0;
     return FR_OK;
 }
@@ -824,12 +156,12 @@ static enum fr_end take_acknowledged(struct fr_run *run, const struct fr_json *b
     }
     run->acknowledged = true;
     run->acknowledged_patches.len = 0;
-    enum fr_end end = state_of(run, "Acknowledged", body, &state);
+    enum fr_end end = fr_exchange_state(run, "Acknowledged", body, &state);
     if (end == FR_OK && state != NULL) {
-        add_patch(&run->acknowledged_patches, state);
-        end = log_state(run, "acknowledged", NULL, state, NULL);
+        fr_exchange_add_patch(&run->acknowledged_patches, state);
+        end = fr_exchange_log(run, "acknowledged", NULL, state, NULL);
     }
-    return end == FR_OK ? at_point(run, "acknowledged.logged") : end;
+    return end == FR_OK ? fr_exchange_point(run, "acknowledged.logged") : end;
 }
 
 /* A message between Acknowledge and Flushed. */
@@ -838,16 +170,16 @@ static enum fr_end take_load_phase(struct fr_run *run,
                                    bool flush_sent,
                                    bool *ret_flushed)
 {
-    const char *kind = kind_of(message);
+    const char *kind = fr_exchange_kind(message);
     if (strcmp(kind, "acknowledged") == 0) {
-        return take_acknowledged(run, body_of(message));
+        return take_acknowledged(run, fr_exchange_body(message));
     }
     if (strcmp(kind, "loaded") == 0) {
         if (!run->acknowledged) {
             return fr_verdict(run, FR_VIOLATION, "rule: no Loaded before Acknowledged");
         }
         run->txn_loads_answered++;
-        return fr_traffic_loaded(run, body_of(message));
+        return fr_traffic_loaded(run, fr_exchange_body(message));
     }
     if (strcmp(kind, "flushed") == 0) {
         if (!run->acknowledged) {
@@ -861,7 +193,7 @@ static enum fr_end take_load_phase(struct fr_run *run,
     }
     return fr_verdict(run, FR_VIOLATION,
                       "rule: only Acknowledged, Loaded and Flushed in the Load phase; got %s",
-                      title_of(kind));
+                      fr_exchange_title(kind));
 }
 
 /* Takes all messages that are there. */
@@ -870,7 +202,7 @@ static enum fr_end drain_load_phase(struct fr_run *run)
     for (;;) {
         struct fr_json *message = NULL;
         bool flushed = false;
-        enum fr_end end = take(run, &message);
+        enum fr_end end = fr_exchange_take(run, &message);
         if (end != FR_OK || message == NULL) {
             return end;
         }
@@ -884,13 +216,13 @@ static enum fr_end drain_load_phase(struct fr_run *run)
 /* Keeps what waits to be written below a bound, reading meanwhile. */
 static enum fr_end relieve(struct fr_run *run, bool in_load_phase)
 {
-    int64_t deadline = new_deadline(run);
+    int64_t deadline = fr_exchange_deadline(run);
     while (run->peer.out.len - run->peer.out_sent > OUT_BYTES) {
         size_t before = run->peer.out.len - run->peer.out_sent;
         if (fr_peer_is_gone(&run->peer) || run->peer.in_fd < 0) {
-            return flush(run);
+            return fr_exchange_flush(run);
         }
-        enum fr_end end = turn(run, deadline);
+        enum fr_end end = fr_exchange_turn(run, deadline);
         if (end == FR_OK && in_load_phase) {
             end = drain_load_phase(run);
         }
@@ -898,7 +230,7 @@ static enum fr_end relieve(struct fr_run *run, bool in_load_phase)
             return end;
         }
         if (run->peer.out.len - run->peer.out_sent < before) {
-            deadline = new_deadline(run);
+            deadline = fr_exchange_deadline(run);
         }
     }
     return FR_OK;
@@ -909,7 +241,7 @@ static enum fr_end wait_acknowledged(struct fr_run *run)
     while (!run->acknowledged) {
         struct fr_json *message = NULL;
         bool flushed = false;
-        enum fr_end end = receive(run, "Acknowledged", &message);
+        enum fr_end end = fr_exchange_receive(run, "Acknowledged", &message);
         end = end == FR_OK ? take_load_phase(run, message, false, &flushed) : end;
         if (end != FR_OK) {
             return end;
@@ -1033,27 +365,28 @@ static enum fr_end flush_loads(struct fr_run *run)
     bool flushed = false;
 
     /* A Flushed that is already there was written before Flush. */
-    enum fr_end end = flush(run);
+    enum fr_end end = fr_exchange_flush(run);
     while (end == FR_OK && fr_peer_pump(&run->peer, 0)) {
     }
     end = end == FR_OK ? drain_load_phase(run) : end;
     if (end != FR_OK) {
         return end;
     }
-    SENDING(run, "flush", put_with_patches(run, "flush", 6, 1, NULL, &run->acknowledged_patches));
+    SENDING(run, "flush",
+            fr_exchange_put_patched(run, "flush", 6, 1, NULL, &run->acknowledged_patches));
     run->flushed_patches.len = 0;
     while (!flushed) {
-        end = receive(run, "Flushed", &message);
+        end = fr_exchange_receive(run, "Flushed", &message);
         end = end == FR_OK ? take_load_phase(run, message, true, &flushed) : end;
         if (end != FR_OK) {
             return end;
         }
     }
-    end = state_of(run, "Flushed", body_of(message), &state);
+    end = fr_exchange_state(run, "Flushed", fr_exchange_body(message), &state);
     if (end == FR_OK && state != NULL) {
-        add_patch(&run->flushed_patches, state);
-        end = log_state(run, "flushed", NULL, state, NULL);
-        end = end == FR_OK ? at_point(run, "flushed.logged") : end;
+        fr_exchange_add_patch(&run->flushed_patches, state);
+        end = fr_exchange_log(run, "flushed", NULL, state, NULL);
+        end = end == FR_OK ? fr_exchange_point(run, "flushed.logged") : end;
     }
     return end == FR_OK ? check_found(run) : end;
 }
@@ -1167,13 +500,13 @@ static enum fr_end send_stores(struct fr_run *run)
 static enum fr_end check_silence(struct fr_run *run)
 {
     struct fr_json *message = NULL;
-    enum fr_end end = flush(run);
+    enum fr_end end = fr_exchange_flush(run);
     while (end == FR_OK && fr_peer_pump(&run->peer, 0)) {
     }
-    end = end == FR_OK ? take(run, &message) : end;
+    end = end == FR_OK ? fr_exchange_take(run, &message) : end;
     if (end == FR_OK && message != NULL) {
         return fr_verdict(run, FR_VIOLATION, "rule: no response during the Store phase; got %s",
-                          title_of(kind_of(message)));
+                          fr_exchange_title(fr_exchange_kind(message)));
     }
     return end;
 }
@@ -1211,7 +544,7 @@ static struct fr_json *make_checkpoint(struct fr_run *run, const struct plan *pl
     fr_json_set(arena, checkpoint, "sources", sources);
     fr_json_set(arena, checkpoint, "ackIntents", intents);
     if (run->options.is_v2) {
-        struct fr_json *close = fr_json_new(arena, FR_OBJECT);
+        struct fr_json *close = NULL;
         const char *reason = NULL;
         static const char text[] =
             "{\"producers\":[{\"id\":\"AQAAAAAA\",\"state\":{\"lastAck\":\"77\"}}]}";
@@ -1250,25 +583,26 @@ static enum fr_end commit(struct fr_run *run, const struct plan *plan)
         return end;
     }
     SENDING(run, "startCommit",
-            put_with_patches(run, "startCommit", 8, 2, make_checkpoint(run, plan),
-                             &run->flushed_patches));
-    end = receive(run, "StartedCommit", &message);
-    if (end == FR_OK && strcmp(kind_of(message), "startedCommit") != 0) {
+            fr_exchange_put_patched(run, "startCommit", 8, 2, make_checkpoint(run, plan),
+                                    &run->flushed_patches));
+    end = fr_exchange_receive(run, "StartedCommit", &message);
+    if (end == FR_OK && strcmp(fr_exchange_kind(message), "startedCommit") != 0) {
         return fr_verdict(run, FR_VIOLATION,
                           "rule: only StartedCommit answers StartCommit, and nothing during the "
                           "Store phase; got %s",
-                          title_of(kind_of(message)));
+                          fr_exchange_title(fr_exchange_kind(message)));
     }
-    end = end == FR_OK ? state_of(run, "StartedCommit", body_of(message), &state) : end;
+    end = end == FR_OK ? fr_exchange_state(run, "StartedCommit", fr_exchange_body(message), &state)
+                       : end;
     if (end != FR_OK) {
         return end;
     }
     run->started_patches.len = 0;
     if (state != NULL) {
-        add_patch(&run->started_patches, state);
+        fr_exchange_add_patch(&run->started_patches, state);
     }
     struct fr_commit record = {plan->from, plan->to, plan->marks};
-    end = log_state(run, "commit", &record, state, list_max_keys(run));
+    end = fr_exchange_log(run, "commit", &record, state, list_max_keys(run));
     if (end != FR_OK) {
         return end;
     }
@@ -1288,7 +622,7 @@ static enum fr_end commit(struct fr_run *run, const struct plan *plan)
     run->transactions++;
     run->session_commits++;
     fr_peer_sample(&run->peer);
-    return at_point(run, "commit.logged");
+    return fr_exchange_point(run, "commit.logged");
 }
 
 /* ---------------------------------------------------------------- the session */
@@ -1298,7 +632,7 @@ static enum fr_end transact(struct fr_run *run, const struct plan *plan)
 {
     enum fr_end end = FR_OK;
     fr_traffic_clear(run);
-    reset_points(run);
+    fr_exchange_reset_points(run);
     run->high_water = plan->to > run->high_water ? plan->to : run->high_water;
     if (run->options.early == FR_EARLY_NONE) {
         end = wait_acknowledged(run);
@@ -1327,14 +661,14 @@ static bool must_stop(const struct fr_run *run)
 static enum fr_end end_after_acknowledge(struct fr_run *run)
 {
     struct fr_json *body = NULL;
-    enum fr_end end = flush(run);
+    enum fr_end end = fr_exchange_flush(run);
     if (end == FR_OK) {
         fr_peer_sample(&run->peer);
         fr_peer_close_input(&run->peer);
-        end = expect(run, "acknowledged", &body);
+        end = fr_exchange_expect(run, "acknowledged", &body);
     }
     end = end == FR_OK ? take_acknowledged(run, body) : end;
-    return end == FR_OK ? expect_end(run, false) : end;
+    return end == FR_OK ? fr_exchange_expect_end(run, false) : end;
 }
 
 enum fr_end fr_session_transactions(struct fr_run *run)
@@ -1349,8 +683,8 @@ enum fr_end fr_session_transactions(struct fr_run *run)
         bool stop = must_stop(run);
         bool undrained = run->options.not_drained && run->session_commits > 0;
         if (stop && (undrained || trailed)) {
-            end = flush(run);
-            return end == FR_OK ? expect_end(run, true) : end;
+            end = fr_exchange_flush(run);
+            return end == FR_OK ? fr_exchange_expect_end(run, true) : end;
         }
         end = send_acknowledge(run);
         if (end != FR_OK) {
