@@ -12,6 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    DEPTH_MAX = 500, /* parentheses within parentheses; reading them is recursive */
+};
+
 /* ------------------------------------------------------------------------------- looking */
 
 const struct token *rewrite_peek(const struct rewriter *w, size_t ahead)
@@ -433,9 +437,14 @@ static bool emit_long_cast(struct rewriter *w)
     size_t start = next_position(w);
     rewrite_put(w, "(");
     w->at = open + 1;
+    if (w->depth >= DEPTH_MAX) {
+        return rewrite_refuse(w, "54001", "stack depth limit exceeded");
+    }
+    w->depth++;
     if (!rewrite_expression(w, as)) {
         return false;
     }
+    w->depth--;
     rewrite_put(w, ")");
     w->at = as + 1;
     if (!rewrite_read_type(w, &type, false)) {
@@ -472,9 +481,14 @@ static bool emit_listagg(struct rewriter *w)
     }
     rewrite_put(w, "string_agg((");
     w->at = open + 1;
+    if (w->depth >= DEPTH_MAX) {
+        return rewrite_refuse(w, "54001", "stack depth limit exceeded");
+    }
+    w->depth++;
     if (!rewrite_expression(w, comma)) {
         return false;
     }
+    w->depth--;
     rewrite_put(w, ")");
     bytes_put_text(w->out, "::text,");
     w->at = comma + 1;
@@ -499,8 +513,10 @@ static bool emit_listagg(struct rewriter *w)
 /* Parentheses and what is in them; the head stands on the opening one. */
 static bool emit_parentheses(struct rewriter *w, bool is_call)
 {
+    if (w->depth >= DEPTH_MAX) {
+        return rewrite_refuse(w, "54001", "stack depth limit exceeded");
+    }
     size_t close = rewrite_closing(w, w->at);
-
     if (close == w->count) {
         return rewrite_refuse(w, "42601", "syntax error at end of input");
     }
@@ -517,9 +533,11 @@ static bool emit_parentheses(struct rewriter *w, bool is_call)
         !(w->allows_values && token_is_word(first, "values"))) {
         return rewrite_refuse_here(w);
     }
+    w->depth++;
     if (!rewrite_expression(w, close)) {
         return false;
     }
+    w->depth--;
     rewrite_put(w, ")");
     w->at = close + 1;
     return true;

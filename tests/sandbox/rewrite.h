@@ -19,6 +19,7 @@ struct rewriter {
     bool after_open; /* nothing must stand between the last output and the next */
     /* Where in `out` the last operand began: `::` takes what comes before it. */
     size_t operand;
+    int depth;                 /* open parentheses */
     bool allows_values;        /* VALUES is legal at this place (INSERT) */
     bool leader_only_function; /* a function that only the leader node has was called */
     bool user_table;           /* a table that lies on compute nodes was named */

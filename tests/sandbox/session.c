@@ -181,6 +181,10 @@ void session_relay_error(struct session *s, const struct backend_message *messag
         sqlstate = "XX000";
         text = "Found multiple matches to update the same tuple.";
         detail = NULL;
+    } else if (strstr(text, "concurrently updated") != NULL ||
+               strstr(text, "concurrently deleted") != NULL) {
+        text = "could not complete because of conflict with concurrent transaction";
+        detail = NULL;
     } else if (is_too_long(sqlstate, domain)) {
         sqlstate = "22001";
         text = "Value too long for character type";

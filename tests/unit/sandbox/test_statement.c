@@ -555,6 +555,34 @@ static void test_refusals_do_not_repeat_literals(void **state)
     done_plan(&plan);
 }
 
+static void test_parentheses_nest_only_so_deep(void **state)
+{
+    static const char *const opens[] = {"(", "lower(", "cast(", "listagg("};
+    static const char *const closes[] = {")", ")", " as text)", ")"};
+    enum {
+        LEVELS = 2000,
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof opens / sizeof opens[0]; i++) {
+        struct bytes sql = {0};
+        struct plan plan;
+        bytes_put_text(&sql, "SELECT ");
+        for (int k = 0; k < LEVELS; k++) {
+            bytes_put_text(&sql, opens[i]);
+        }
+        bytes_put_text(&sql, "1");
+        for (int k = 0; k < LEVELS; k++) {
+            bytes_put_text(&sql, closes[i]);
+        }
+        read_plan(&plan, bytes_text(&sql), false);
+        assert_false(plan.ok);
+        assert_string_equal(plan.st.sqlstate, "54001");
+        done_plan(&plan);
+        bytes_done(&sql);
+    }
+}
+
 /* The text of a file, zero at its end; the caller's buffer is large enough for golden files. */
 static void read_file(const char *path, char *text, size_t size)
 {
@@ -618,6 +646,7 @@ int main(void)
         cmocka_unit_test(test_settings_carry_name_and_value),
         cmocka_unit_test(test_some_statements_refuse_a_transaction_block),
         cmocka_unit_test(test_refusals_do_not_repeat_literals),
+        cmocka_unit_test(test_parentheses_nest_only_so_deep),
         cmocka_unit_test(test_every_statement_of_the_connector_is_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
