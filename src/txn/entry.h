@@ -9,7 +9,8 @@
  *   range                         "%08x-%08x" of the shard's key range, both ends inclusive
  *
  * An entry is always written with all of its members, so that a merge patch laid over an older
- * entry of the same slot gives exactly the new one:
+ * entry of the same slot gives exactly the new one (an empty list as null, which takes an older
+ * list away):
  *
  *   {"id":"<uuid>","storeFiles":["key",...]|null,"deleteFiles":null,"mustMerge":true,"widen":null,
  *    "storeRows":"12","deleteRows":"0"}

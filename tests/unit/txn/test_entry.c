@@ -77,6 +77,21 @@ static void every_member_is_written_even_when_it_is_empty(void **state)
     buf_done(&text);
 }
 
+/* What RFC 7396 makes of the patch above. */
+static void a_merged_entry_has_no_empty_lists(void **state)
+{
+    struct entries list = {0};
+    (void)state;
+
+    assert_null(entries_read(&list, arena,
+                             SPAN_LIT("{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"storeFiles\":["
+                                      "\"a\"],\"mustMerge\":false,"
+                                      "\"storeRows\":\"1\",\"deleteRows\":\"0\"}}}")));
+    assert_int_equal(list.items[0].store_files.count, 1);
+    assert_int_equal(list.items[0].delete_files.count, 0);
+    assert_int_equal(list.items[0].widen.count, 0);
+}
+
 static void ranges_of_one_state_key_share_its_member(void **state)
 {
     struct entries list = {0};
@@ -233,6 +248,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_entry_survives_writing_and_reading, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_member_is_written_even_when_it_is_empty, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_merged_entry_has_no_empty_lists, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ranges_of_one_state_key_share_its_member, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_understood_is_refused, set_up, tear_down),
