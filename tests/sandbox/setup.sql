@@ -486,8 +486,8 @@ CREATE OR REPLACE FUNCTION redshift_sys.full_name(name) RETURNS bpchar
                        $1::text)::bpchar $$;
 
 -- Facts about columns that PostgreSQL does not keep for us: primary key, unique, foreign key,
--- distribution and sort keys. Rows of dropped tables are harmless: oids are not soon used again,
--- and a new table clears its own.
+-- distribution and sort keys; of permanent tables only. Rows of dropped tables are harmless: oids are
+-- not soon used again.
 CREATE TABLE IF NOT EXISTS redshift_sys.column_marks (
     relation oid NOT NULL,
     attribute smallint NOT NULL,

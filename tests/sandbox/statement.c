@@ -746,7 +746,7 @@ static bool read_create_table(struct rewriter *w, bool temporary)
         bytes_put(&table, w->out->at + start, w->out->len - start);
         ok = read_table_body(w, &marks);
     }
-    if (ok) {
+    if (ok && !temporary) { /* a staging table is not altered, and there are many of them */
         put_marks_statement(w, &table, &marks);
     }
     bytes_done(&table);

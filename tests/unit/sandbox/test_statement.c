@@ -467,6 +467,10 @@ static void test_keys_are_recorded_beside_the_table(void **state)
     assert_non_null(strstr(plan.st.after.at, "(E'a', 'distkey'), (E'b', 'key')"));
     assert_non_null(strstr(plan.st.after.at, "E's.t'::regclass"));
     done_plan(&plan);
+    read_plan(&plan, "CREATE TEMP TABLE t (a INT) DISTSTYLE KEY DISTKEY (a)", false);
+    assert_true(plan.ok);
+    assert_string_equal(plan.st.after.at, "");
+    done_plan(&plan);
 }
 
 static void test_changes_name_the_table_to_lock(void **state)
