@@ -25,9 +25,9 @@
 #define MAX_BINARY 1024000
 /* NUMERIC(38,0) */
 #define MAX_DIGITS 38
-/* An unquoted integer of more digits may pass through a double on the server; a quoted one does
+/* An unquoted integer beyond 64 bits may pass through a double on the server; a quoted one does
  * not. */
-#define MAX_UNQUOTED_DIGITS 18
+#define MAX_UNQUOTED_DIGITS 19
 
 /* ---------------------------------------------------------------- format */
 
@@ -44,6 +44,7 @@ struct member {
 struct row_format {
     struct member *members;
     unsigned count;
+    struct span end; /* of the object and the line */
 };
 
 static int compare_members(const void *a, const void *b)
@@ -95,6 +96,7 @@ struct row_format *row_format_new(struct arena *arena,
             member->index = i - key_count;
         }
     }
+    format->end = format->count ? SPAN_LIT("}\n") : SPAN_LIT("{}\n");
     qsort(format->members, format->count, sizeof *format->members, compare_members);
     for (unsigned i = 0; i < format->count; i++) {
         format->members[i].prefix = make_prefix(arena, format->members[i].spec.field, i == 0);
@@ -135,7 +137,7 @@ static inline char *room(struct buf *out, size_t len)
 
 static struct error *put(const struct cell *cell, const char *ptr, size_t len)
 {
-    char *to = room(cell->out, len);
+    char *to = len <= ROW_MAX_OBJECT ? room(cell->out, len) : NULL;
 
     if (!to) {
         return too_large(cell, "a row", ROW_MAX_OBJECT, len);
@@ -153,6 +155,12 @@ static struct error *put_span(const struct cell *cell, struct span text)
 static struct error *put_null(const struct cell *cell)
 {
     return put(cell, "null", 4);
+}
+
+/* It would never be found again: null equals nothing. */
+static struct error *null_key(const struct cell *cell)
+{
+    return bad_value(cell, "a key is null");
 }
 
 /* ---------------------------------------------------------------- text */
@@ -240,21 +248,20 @@ static char *copy_escaped(char *to, struct span text, bool *ret_high)
     return to;
 }
 
-/* What a VARCHAR column must know about a text of this length. */
+/* What a VARCHAR column must know about a text of this length. A key is never cut, whatever its
+ * column is: two long keys would become one. */
 static struct error *note_length(const struct cell *cell, size_t len)
 {
     const struct row_column *spec = &cell->member->spec;
 
+    if (spec->is_key && len > ROW_MAX_TEXT) {
+        return too_large(cell, "a key", ROW_MAX_TEXT, len);
+    }
     if (!spec->is_text) {
         return NULL;
     }
-    if (spec->is_key) {
-        if (len > ROW_MAX_TEXT) {
-            return too_large(cell, "a key", ROW_MAX_TEXT, len);
-        }
-        if (len > cell->facts->longest_key_text) {
-            cell->facts->longest_key_text = (uint32_t)len;
-        }
+    if (spec->is_key && len > cell->facts->longest_key_text) {
+        cell->facts->longest_key_text = (uint32_t)len;
     }
     if (len > spec->text_width && spec->text_width < ROW_MAX_TEXT && cell->facts->widen) {
         cell->facts->widen[cell->member->column / 64] |= (uint64_t)1 << (cell->member->column % 64);
@@ -340,8 +347,8 @@ static bool is_integer_text(struct span text)
 /* Digits with an optional minus: quoted when the server would round them. */
 static struct error *put_digits(const struct cell *cell, struct span digits)
 {
-    bool quoted = digits.len > MAX_UNQUOTED_DIGITS + 1;
-    char *to = room(cell->out, digits.len + 2);
+    bool quoted = digits.len - (digits.ptr[0] == '-') > MAX_UNQUOTED_DIGITS;
+    char *to = digits.len <= ROW_MAX_OBJECT ? room(cell->out, digits.len + 2) : NULL;
 
     if (!to) {
         return too_large(cell, "a row", ROW_MAX_OBJECT, digits.len);
@@ -357,12 +364,22 @@ static struct error *put_digits(const struct cell *cell, struct span digits)
     return NULL;
 }
 
+/* A number as it was written. In a column of its own a long one needs care; within JSON and text
+ * it is the server's. */
 static struct error *put_number_text(const struct cell *cell, struct span text)
 {
-    return is_integer_text(text) && !cell->member->spec.is_text &&
-                   cell->member->spec.converter != RS_JSON
-               ? put_digits(cell, text)
-               : put_span(cell, text);
+    double value;
+
+    if (cell->member->spec.is_text || cell->member->spec.converter == RS_JSON) {
+        return put_span(cell, text);
+    }
+    if (is_integer_text(text)) {
+        return put_digits(cell, text);
+    }
+    if (!text_to_double(text, &value)) {
+        return bad_value(cell, "the number is one that no double can hold");
+    }
+    return put_span(cell, text);
 }
 
 /* "-012.75" -> -12, of any length. */
@@ -404,7 +421,8 @@ static struct error *put_string_as_double(const struct cell *cell, struct span t
     double value;
 
     if (span_is(text, "NaN") || span_is(text, "Infinity") || span_is(text, "-Infinity")) {
-        return put_null(cell); /* JSON has no such numbers */
+        /* JSON has no such numbers */
+        return cell->member->spec.is_key ? null_key(cell) : put_null(cell);
     }
     if (!text_to_double(text, &value)) {
         return bad_value(cell, "the text is not a number that a double can hold");
@@ -415,9 +433,9 @@ static struct error *put_string_as_double(const struct cell *cell, struct span t
 static struct error *put_binary_as_hex(const struct cell *cell, struct span text)
 {
     size_t max = text.len / 4 * 3 + 3;
-    char *to = room(cell->out, 2 * max + 2);
+    char *to = text.len <= ROW_MAX_OBJECT ? room(cell->out, 2 * max + 2) : NULL;
 
-    if (text.len > ROW_MAX_OBJECT || !to) {
+    if (!to) {
         return too_large(cell, "a binary value", MAX_BINARY, text.len / 4 * 3);
     }
     /* Decoded into the far half of the room, then spread out over all of it from the front: hex
@@ -557,18 +575,17 @@ static struct error *put_timestamp(const struct cell *cell, struct span text)
 static struct error *put_date(const struct cell *cell, struct span text)
 {
     struct moment moment;
-    char copy[64];
+    size_t start = cell->out->len;
 
     if (read_moment(text, 'T', 9, &moment) || read_moment(text, ' ', 9, &moment)) {
         return put_moment(cell, &moment);
     }
-    const char *z = text.len && text.len < sizeof copy ? memchr(text.ptr, 'z', text.len) : NULL;
-    if (!z) {
-        return put_text(cell, text);
+    RETURN_IF_ERROR(put_text(cell, text));
+    char *z = memchr(cell->out->data + start, 'z', cell->out->len - start); /* is in no escape */
+    if (z) {
+        *z = 'Z';
     }
-    memcpy(copy, text.ptr, text.len);
-    copy[z - text.ptr] = 'Z';
-    return put_text(cell, (struct span){copy, text.len});
+    return NULL;
 }
 
 /* ---------------------------------------------------------------- converters */
@@ -672,7 +689,7 @@ static struct error *put_value(const struct cell *cell, const struct value *valu
 static struct error *put_key(const struct cell *cell, const struct value *value)
 {
     if (value->kind == VALUE_NULL) {
-        return bad_value(cell, "a key is null");
+        return null_key(cell);
     }
     if (value->kind == VALUE_JSON) {
         return bad_value(cell, "a key is an object or array");
@@ -738,7 +755,7 @@ static struct error *put_members(const struct row_format *format,
             break;
         }
     }
-    return put(cell, "}\n", 2);
+    return put_span(cell, format->end);
 }
 
 struct error *row_encode(const struct row_format *format,
@@ -749,6 +766,7 @@ struct error *row_encode(const struct row_format *format,
                          struct row_facts *facts)
 {
     size_t start = out->len;
+    bool was_full = out->full;
     struct cell cell = {.out = out, .facts = facts};
     struct error *err = put_members(format, keys, values, doc_json, &cell);
 
@@ -757,6 +775,7 @@ struct error *row_encode(const struct row_format *format,
     }
     if (err) {
         out->len = start;
+        out->full = was_full;
         if (out->cap) {
             out->data[start] = '\0';
         }
