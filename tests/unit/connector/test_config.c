@@ -1,0 +1,385 @@
+/* Endpoint and resource configurations: what is accepted, what it means, and how problems are
+ * named.
+ */
+
+#include "connector/config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ADDRESS "\"address\":\"cluster.example:5439\""
+#define REST                                                                                       \
+    "\"user\":\"loader\",\"password\":\"pw-secret\",\"bucket\":\"b\",\"awsAccessKeyId\":\"AKIA\"," \
+    "\"awsSecretAccessKey\":\"aws-secret\""
+#define REGION "\"region\":\"us-east-1\""
+#define BASE ADDRESS "," REST "," REGION
+
+static struct arena *arena;
+
+static int set_up(void **state)
+{
+    (void)state;
+    arena = arena_new((size_t)16 * 1024 * 1024);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    arena_free(arena);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- the endpoint */
+
+struct row {
+    const char *sentence, *json;
+    const char *refusals[4]; /* parts of the error; none: accepted */
+};
+
+static const struct row rows[] = {
+    {"C1 the seven required properties are enough", "{" BASE "}", {NULL}},
+    {"C2 an empty address", "{\"address\":\"\"," REST "," REGION "}", {"missing 'address'"}},
+    {"C3 no region", "{" ADDRESS "," REST "}", {"missing 'region'"}},
+    {"C4 user and bucket empty, both are told",
+     "{" ADDRESS "," REGION ",\"user\":\"\",\"bucket\":\"\",\"password\":\"p\","
+     "\"awsAccessKeyId\":\"k\",\"awsSecretAccessKey\":\"s\"}",
+     {"missing 'user'\n - missing 'bucket'"}},
+    {"C5 an unknown property", "{" BASE ",\"foo\":1}", {"unknown field \"foo\""}},
+    {"C6 an unknown property in an object",
+     "{" BASE ",\"advanced\":{\"foo\":true}}",
+     {"unknown field \"advanced.foo\""}},
+    {"C7 a string for a boolean",
+     "{" BASE ",\"hardDelete\":\"true\"}",
+     {"\"hardDelete\" must be of type boolean"}},
+    {"C8 an empty bucket path", "{" BASE ",\"bucketPath\":\"\"}", {NULL}},
+    {"C9 a bucket path of one segment", "{" BASE ",\"bucketPath\":\"staging\"}", {NULL}},
+    {"C10 a bucket path of several",
+     "{" BASE ",\"bucketPath\":\"estuary/tenant/staging\"}",
+     {NULL}},
+    {"C11 a slash at its end", "{" BASE ",\"bucketPath\":\"estuary/staging/\"}", {NULL}},
+    {"C12 a slash at its beginning", "{" BASE ",\"bucketPath\":\"/estuary/staging\"}", {NULL}},
+    {"C13 two of them",
+     "{" BASE ",\"bucketPath\":\"//estuary\"}",
+     {"bucketPath \"/estuary\" cannot start with /"}},
+    {"C14 a URI of S3",
+     "{" BASE ",\"bucketPath\":\"s3://my-bucket/p\"}",
+     {"bucketPath \"s3://my-bucket/p\" must be a bare key prefix"}},
+    {"C15 a scheme alone", "{" BASE ",\"bucketPath\":\"s3://\"}", {"bare key prefix"}},
+    {"C16 a URI inside a path",
+     "{" BASE ",\"bucketPath\":\"estuary/s3://nested\"}",
+     {"bare key prefix"}},
+    {"C17 a URL", "{" BASE ",\"bucketPath\":\"https://example.com/p\"}", {"bare key prefix"}},
+    {"C18 half of a trigger", "{" BASE ",\"dbt_job_trigger\":{\"job_id\":\"1\"}}", {NULL}},
+    {"C19 a trigger with the older name of its host",
+     "{" BASE ",\"dbt_job_trigger\":{\"job_id\":\"1\",\"account_id\":\"2\",\"api_key\":\"k\","
+     "\"account_prefix\":\"p\"}}",
+     {NULL}},
+    {"C20 a tunnel of nothing", "{" BASE ",\"networkTunnel\":{}}", {NULL}},
+    {"C20 a tunnel without an endpoint",
+     "{" BASE ",\"networkTunnel\":{\"sshForwarding\":{}}}",
+     {NULL}},
+    {"C21 a tunnel",
+     "{" BASE ",\"networkTunnel\":{\"sshForwarding\":{\"sshEndpoint\":\"ssh://u@h\","
+     "\"privateKey\":\"k\"}}}",
+     {"starting network tunnel: ", "not supported"}},
+    {"a table can not yet do without its document",
+     "{" BASE ",\"advanced\":{\"no_flow_document\":true}}",
+     {"'advanced.no_flow_document' is not supported"}},
+    {"null is the same as absent",
+     "{" BASE ",\"schema\":null,\"advanced\":null,\"syncSchedule\":null,\"hardDelete\":null}",
+     {NULL}},
+    {"null for a required property",
+     "{" ADDRESS "," REST ",\"region\":null}",
+     {"missing 'region'"}},
+    {"a schedule is parsed strictly",
+     "{" BASE ",\"syncSchedule\":{\"syncFrequency\":30,\"zone\":\"UTC\"}}",
+     {"\"syncSchedule.syncFrequency\" must be of type string",
+      "unknown field \"syncSchedule.zone\""}},
+    {"so is a trigger",
+     "{" BASE ",\"dbt_job_trigger\":{\"job_id\":1,\"jobs\":[]}}",
+     {"\"dbt_job_trigger.job_id\" must be of type string",
+      "unknown field \"dbt_job_trigger.jobs\""}},
+    {"so is a tunnel",
+     "{" BASE ",\"networkTunnel\":{\"sshForwarding\":{\"host\":\"h\"}}}",
+     {"unknown field \"networkTunnel.sshForwarding.host\""}},
+    {"an array is no configuration", "[]", {"endpoint config", "must be an object"}},
+    {"half an object", "{" ADDRESS, {"endpoint config"}},
+    {"all problems come at once",
+     "{\"user\":1,\"foo\":2,\"bucketPath\":\"//x\"}",
+     {"missing 'address'", "\"user\" must be of type string", "bucketPath \"/x\"",
+      "unknown field \"foo\""}},
+};
+
+static void endpoint_configurations_are_strict(void **state)
+{
+    unsigned wrong = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct config *config = NULL;
+        struct error *err = config_read(arena, span_of(rows[i].json), &config);
+        bool good = rows[i].refusals[0] ? err && !config && error_class_of(err) == ERROR_CONFIG
+                                        : !err && config;
+        for (size_t j = 0; err && j < 4 && rows[i].refusals[j]; j++) {
+            good = good && strstr(error_text(err), rows[i].refusals[j]);
+        }
+        if (err &&
+            (strstr(error_text(err), "pw-secret") || strstr(error_text(err), "aws-secret"))) {
+            good = false;
+        }
+        if (!good) {
+            print_error("%s: %s\n", rows[i].sentence, err ? error_text(err) : "accepted");
+            wrong++;
+        }
+        error_free(err);
+        config_done(config);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static struct config *read_good(const char *json)
+{
+    struct config *config = NULL;
+    struct error *err = config_read(arena, span_of(json), &config);
+
+    if (err) {
+        fail_msg("%s: %s", json, error_text(err));
+    }
+    return config;
+}
+
+static void what_is_read_is_what_was_written(void **state)
+{
+    (void)state;
+    struct config *config =
+        read_good("{" BASE ",\"database\":\"dev\",\"schema\":\"Sales\",\"hardDelete\":true,"
+                  "\"syncSchedule\":{\"syncFrequency\":\"1h\"}}");
+
+    assert_string_equal(config->address, "cluster.example:5439");
+    assert_string_equal(config->user, "loader");
+    assert_string_equal(secret_text(config->password), "pw-secret");
+    assert_string_equal(config->database, "dev");
+    assert_string_equal(config->schema, "Sales");
+    assert_string_equal(config->bucket, "b");
+    assert_string_equal(config->region, "us-east-1");
+    assert_string_equal(config->bucket_path, "");
+    assert_string_equal(config->aws_access_key_id, "AKIA");
+    assert_string_equal(secret_text(config->aws_secret_access_key), "aws-secret");
+    assert_true(config->hard_delete);
+    assert_true(config->has_schedule);
+    assert_false(config->has_trigger);
+    assert_false(config->has_tunnel);
+    config_done(config);
+}
+
+static void what_is_not_set_stays_empty(void **state)
+{
+    (void)state;
+    struct config *config = read_good("{" BASE ",\"syncSchedule\":{},\"dbt_job_trigger\":{}}");
+
+    assert_string_equal(config->database, "");
+    assert_string_equal(config->schema, ""); /* the schema's default is for the interface alone */
+    assert_false(config->hard_delete);
+    assert_false(config->has_schedule);
+    assert_false(config->has_trigger);
+    config_done(config);
+}
+
+static void bucket_paths_are_cleaned(void **state)
+{
+    static const char *const paths[][2] = {
+        {"staging", "staging"},
+        {"/estuary/staging", "estuary/staging"},
+        {"estuary/staging/", "estuary/staging"},
+        {"a/./b//c", "a/b/c"},
+        {"with space", "with space"},
+        {"/", ""},
+    };
+    char json[512];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        (void)snprintf(json, sizeof json, "{" BASE ",\"bucketPath\":\"%s\"}", paths[i][0]);
+        struct config *config = read_good(json);
+        assert_string_equal(config->bucket_path, paths[i][1]);
+        config_done(config);
+    }
+}
+
+static void addresses_are_split(void **state)
+{
+    static const char *const addresses[][3] = {
+        {"h.example:5439", "h.example", "5439"},
+        {"h.example", "h.example", "5432"},
+        {"h.example:", "h.example", "5432"},
+        {"[::1]:5439", "::1", "5439"},
+        {"[::1]", "::1", "5432"},
+        {"::1", "::1", "5432"},
+    };
+    char json[512];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
+        (void)snprintf(json, sizeof json, "{\"address\":\"%s\"," REST "," REGION "}",
+                       addresses[i][0]);
+        struct config *config = read_good(json);
+        assert_string_equal(config->host, addresses[i][1]);
+        assert_string_equal(config->port, addresses[i][2]);
+        config_done(config);
+    }
+}
+
+static void triggers_are_on_when_they_are_complete(void **state)
+{
+    static const struct {
+        const char *sentence, *trigger;
+        bool is_on;
+    } triggers[] = {
+        {"C18 a job alone", "{\"job_id\":\"1\"}", false},
+        {"C19 the older name of the host",
+         "{\"job_id\":\"1\",\"account_id\":\"2\",\"api_key\":\"k\",\"account_prefix\":\"p\"}",
+         true},
+        {"an access URL",
+         "{\"job_id\":\"1\",\"account_id\":\"2\",\"api_key\":\"k\",\"access_url\":\"https://h\"}",
+         true},
+        {"no host", "{\"job_id\":\"1\",\"account_id\":\"2\",\"api_key\":\"k\"}", false},
+    };
+    char json[1024];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(triggers); i++) {
+        (void)snprintf(json, sizeof json, "{" BASE ",\"dbt_job_trigger\":%s}", triggers[i].trigger);
+        struct config *config = read_good(json);
+        if (config->has_trigger != triggers[i].is_on) {
+            fail_msg("%s", triggers[i].sentence);
+        }
+        config_done(config);
+    }
+}
+
+/* ---------------------------------------------------------------- feature flags */
+
+struct flags_row {
+    const char *sentence, *text;
+    bool dates, binary, dualstack, retain, allow, drop;
+};
+
+static const struct flags_row flags_rows[] = {
+    {"F1 nothing: the defaults", "", true, true, false, false, false, false},
+    {"F2 one is switched off", "no_datetime_keys_as_string", false, true, false, false, false,
+     false},
+    {"F3 blanks do not matter", " s3_use_dualstack_endpoints , no_native_binary_column_type ", true,
+     false, true, false, false, false},
+    {"F4 the last word counts",
+     "retain_existing_data_on_backfill,no_retain_existing_data_on_backfill", true, true, false,
+     false, false, false},
+    {"F5 names that nobody knows", ",,made_up", true, true, false, false, false, false},
+    {"F6 the property of this name is not a flag", "no_flow_document", true, true, false, false,
+     false, false},
+    {"the others",
+     "allow_existing_tables_for_new_bindings,always_drop_tables_on_backfill,"
+     "retain_existing_data_on_backfill",
+     true, true, false, true, true, true},
+    {"no_ is taken off once", "no_no_native_binary_column_type", true, true, false, false, false,
+     false},
+};
+
+static void feature_flags_are_a_list_of_words(void **state)
+{
+    char json[1024];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(flags_rows); i++) {
+        const struct flags_row *row = &flags_rows[i];
+        (void)snprintf(json, sizeof json, "{" BASE ",\"advanced\":{\"feature_flags\":\"%s\"}}",
+                       row->text);
+        struct config *config = read_good(json);
+        const struct config_flags *flags = &config->flags;
+        if (flags->types.datetime_keys_as_string != row->dates ||
+            flags->types.native_binary_column_type != row->binary ||
+            flags->s3_use_dualstack_endpoints != row->dualstack ||
+            flags->retain_existing_data_on_backfill != row->retain ||
+            flags->allow_existing_tables_for_new_bindings != row->allow ||
+            flags->always_drop_tables_on_backfill != row->drop || config->no_flow_document) {
+            fail_msg("%s", row->sentence);
+        }
+        config_done(config);
+    }
+}
+
+/* ---------------------------------------------------------------- resources */
+
+struct resource_row {
+    const char *sentence, *endpoint_schema, *json;
+    const char *path; /* joined with '/'; NULL: refused */
+    bool delta;
+    const char *refusal;
+};
+
+static const struct resource_row resource_rows[] = {
+    {"C22 an empty table", "s", "{\"table\":\"\"}", NULL, false, "missing 'table'"},
+    {"C22 no table", "s", "{}", NULL, false, "parsing resource config: missing 'table'"},
+    {"C23 an unknown property", "s", "{\"table\":\"t\",\"foo\":1}", NULL, false,
+     "parsing resource config: unknown field \"foo\""},
+    {"C24 the endpoint's schema", "s", "{\"table\":\"t\"}", "s/t", false, NULL},
+    {"C25 a schema of its own", "s", "{\"table\":\"t\",\"schema\":\"r\"}", "r/t", false, NULL},
+    {"C26 no schema at all", "", "{\"table\":\"t\"}", "t", false, NULL},
+    {"C27 only its own", "", "{\"table\":\"t\",\"schema\":\"r\"}", "r/t", false, NULL},
+    {"delta updates", "s", "{\"table\":\"t\",\"schema\":\"\",\"delta_updates\":true}", "s/t", true,
+     NULL},
+    {"a number for delta updates", "s", "{\"table\":\"t\",\"delta_updates\":1}", NULL, false,
+     "\"delta_updates\" must be of type boolean"},
+};
+
+static void resources_become_paths(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(resource_rows); i++) {
+        const struct resource_row *row = &resource_rows[i];
+        struct config config = {.schema = row->endpoint_schema};
+        struct resource resource;
+        char path[64] = "";
+        struct error *err = resource_read(arena, span_of(row->json), &config, &resource);
+
+        if (!row->path) {
+            if (!err || !strstr(error_text(err), row->refusal)) {
+                fail_msg("%s: %s", row->sentence, err ? error_text(err) : "accepted");
+            }
+            error_free(err);
+            continue;
+        }
+        if (err) {
+            fail_msg("%s: %s", row->sentence, error_text(err));
+        }
+        for (unsigned j = 0; j < resource.path_count; j++) {
+            size_t len = strlen(path);
+            (void)snprintf(path + len, sizeof path - len, "%s%.*s", j ? "/" : "",
+                           SPAN_FMT(resource.path[j]));
+        }
+        if (strcmp(path, row->path) != 0 || resource.delta_updates != row->delta) {
+            fail_msg("%s: %s", row->sentence, path);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(endpoint_configurations_are_strict),
+        cmocka_unit_test(what_is_read_is_what_was_written),
+        cmocka_unit_test(what_is_not_set_stays_empty),
+        cmocka_unit_test(bucket_paths_are_cleaned),
+        cmocka_unit_test(addresses_are_split),
+        cmocka_unit_test(triggers_are_on_when_they_are_complete),
+        cmocka_unit_test(feature_flags_are_a_list_of_words),
+        cmocka_unit_test(resources_become_paths),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
