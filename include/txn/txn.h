@@ -33,7 +33,8 @@
 
 struct txn;
 
-/* Answers; each comes from the loop, never from inside a call. Spans are lent for the call. */
+/* Answers. Each comes from the loop, never from inside a call, except `failed`, which may come from
+ * anywhere. Spans are lent for the call. */
 struct txn_callbacks {
     void (*opened)(void *ctx);
     void (*acknowledged)(void *ctx, struct span patch_json); /* empty: nothing changed */

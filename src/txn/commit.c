@@ -132,6 +132,10 @@ static void select_entries(struct commit_op *self)
         }
     }
     self->is_applied = ARENA_ARRAY(self->arena, self->selected.count, bool);
+    for (unsigned i = 0; i < self->selected.count; i++) {
+        const struct entry *entry = &self->selected.items[i];
+        self->is_applied[i] = tokens_have(&txn->applied, entry->state_key, entry->range, entry->id);
+    }
     if (self->selected.count < txn->pending.count) {
         log_event(
             LOG_WARN,
@@ -283,6 +287,7 @@ static struct error *make_plan(struct commit_op *self)
         .key_end = txn->options.key_end,
         .fence = txn->fence,
         .tokens_json = tokens,
+        .must_check_first = self->attempt > 0,
         .works = works,
         .work_count = self->work_count,
         .copy = txn_copy_options(txn),
@@ -568,10 +573,11 @@ static void after_running(struct commit_op *self, struct error *err)
 
 /* ---------------------------------------------------------------- steps */
 
+/* Recovered entries may all have been applied: the clearing patch was lost, nothing else. */
 static void begin(struct commit_op *self)
 {
     select_entries(self);
-    if (self->selected.count == 0 || op_must_stop(&self->op)) {
+    if (all_are_applied(self) || op_must_stop(&self->op)) {
         op_finish(&self->op);
     } else {
         start_listing(self);
@@ -639,6 +645,8 @@ static void commit_step(struct op *op)
             op_finish(op);
         } else if (timer_has_expired(self->timer)) {
             timer_stop(self->timer);
+            plan_wipe(&self->plan);
+            op_fail(op, make_plan(self)); /* this time the check goes first, alone */
             start_connecting(self);
         }
         break;

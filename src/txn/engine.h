@@ -124,7 +124,8 @@ struct txn {
     struct arena *pending_arena;
     struct entries pending;
     struct arena *tokens_arena;
-    struct tokens own_tokens;
+    struct tokens own_tokens; /* of our row, as it was last written */
+    struct tokens applied;    /* of all rows of the task, as read at Open */
 
     /* This shard's entries of the transaction that StartCommit began: the v2 echo must equal them.
      */

@@ -460,6 +460,16 @@ void tokens_set(struct tokens *list,
     token->id = arena_span(arena, id);
 }
 
+void tokens_add(struct tokens *list, struct arena *arena, const struct token *token)
+{
+    list->items = grow(arena, list->items, list->count, &list->cap, sizeof *list->items);
+    list->items[list->count++] = (struct token){
+        arena_span(arena, token->state_key),
+        arena_span(arena, token->range),
+        arena_span(arena, token->id),
+    };
+}
+
 bool tokens_have(const struct tokens *list,
                  struct span state_key,
                  struct span range,
@@ -485,9 +495,8 @@ static struct error *visit_token(void *ctx,
     struct span id;
 
     RETURN_IF_ERROR(read_text(arena, item, &id));
-    /* Rows of several ranges are read into one list: each keeps its own id, so no tokens_set. */
-    list->items = grow(arena, list->items, list->count, &list->cap, sizeof *list->items);
-    list->items[list->count++] = (struct token){state_key, range, id};
+    /* Rows of several ranges are read into one list: each keeps its own id. */
+    tokens_add(list, arena, &(struct token){state_key, range, id});
     return NULL;
 }
 

@@ -81,6 +81,8 @@ void tokens_set(struct tokens *list,
                 struct span state_key,
                 struct span range,
                 struct span id);
+/* Adds one more id to the list, beside others of its slot; copies into arena. */
+void tokens_add(struct tokens *list, struct arena *arena, const struct token *token);
 bool tokens_have(const struct tokens *list,
                  struct span state_key,
                  struct span range,

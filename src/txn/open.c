@@ -254,6 +254,10 @@ static void keep_tokens(struct open_op *self)
         const struct token *token = &self->rows.own.items[i];
         tokens_set(&txn->own_tokens, txn->tokens_arena, token->state_key, token->range, token->id);
     }
+    for (unsigned i = 0; i < self->rows.applied.count; i++) {
+        const struct token *token = &self->rows.applied.items[i];
+        tokens_add(&txn->applied, txn->tokens_arena, token);
+    }
 }
 
 static void open_step(struct op *op)

@@ -196,6 +196,7 @@ static void add_begin_lock_check(struct plan *plan, struct buf *sql, const struc
     struct pgc_statement *check =
         add(plan, PLAN_CHECK, 0, label(plan, "reading", facts->metadata), sql);
     set_params(plan, check, &facts->task, 1);
+    check->sync = facts->must_check_first;
 }
 
 static void add_tokens(struct plan *plan, struct buf *sql, const struct plan_apply *facts)

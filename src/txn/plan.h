@@ -79,7 +79,11 @@ struct plan_apply {
     const char *task;
     uint32_t key_begin, key_end;
     int64_t fence;
-    struct span tokens_json;       /* as they will be */
+    struct span tokens_json; /* as they will be */
+    /* The check gets a flight of its own: after a failure whose outcome is not known the data is
+     * not touched before the tokens were looked at. Otherwise it leads the flight of the data,
+     * which saves a round trip. */
+    bool must_check_first;
     const struct plan_work *works; /* in binding order: one global order of tables */
     unsigned work_count;
     struct plan_copy copy;

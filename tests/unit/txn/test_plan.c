@@ -143,6 +143,28 @@ static void all_tables_are_written_in_one_transaction(void **state)
     assert_string_equal(outline(&plan), "BEGIN| LOCK| CHECK COPY COUNT COPY COUNT TOKENS| COMMIT|");
 }
 
+static void after_an_unknown_outcome_the_check_goes_first_alone(void **state)
+{
+    struct plan_work work = {.binding = 0, .table = &table, .store_manifest = SPAN_LIT("m")};
+    struct plan plan;
+    struct plan_apply facts = {
+        .metadata = &metadata,
+        .task = "acme/task",
+        .tokens_json = SPAN_LIT("{}"),
+        .must_check_first = true,
+        .works = &work,
+        .work_count = 1,
+        .copy = {.bucket = "bkt",
+                 .access_key_id = "AK",
+                 .secret_access_key = secret,
+                 .region = "r"},
+    };
+    (void)state;
+
+    plan_apply(&plan, arena, &facts);
+    assert_string_equal(outline(&plan), "BEGIN| LOCK| CHECK| COPY COUNT TOKENS| COMMIT|");
+}
+
 static void tokens_are_written_only_under_our_own_mark(void **state)
 {
     struct plan plan = apply(NULL, 0);
@@ -205,6 +227,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(columns_are_widened_before_the_transaction_begins, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(all_tables_are_written_in_one_transaction, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(after_an_unknown_outcome_the_check_goes_first_alone, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(tokens_are_written_only_under_our_own_mark, set_up,
                                         tear_down),
