@@ -59,11 +59,18 @@ static void become_idle(struct connector *self)
     }
 }
 
+/* The end may be waiting for just this. */
+static void work_ended(struct connector *self)
+{
+    self->work = NULL;
+    op_mark(&self->end);
+}
+
 static void validate_done(void *ctx, struct error *err)
 {
     struct connector *self = ctx;
 
-    self->work = NULL;
+    work_ended(self);
     if (err) {
         connector_end(self, err);
         return;
@@ -78,7 +85,7 @@ static void apply_done(void *ctx, struct error *err)
 {
     struct connector *self = ctx;
 
-    self->work = NULL;
+    work_ended(self);
     if (err) {
         connector_end(self, err);
         return;
@@ -117,7 +124,7 @@ static void become_busy(struct connector *self)
 
 void session_opened(struct connector *self, struct error *err)
 {
-    self->work = NULL;
+    work_ended(self);
     if (err) {
         connector_end(self, err);
         return;
