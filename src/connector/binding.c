@@ -209,7 +209,8 @@ static int compare_folded(const void *a, const void *b)
 {
     const struct folded *x = a;
     const struct folded *y = b;
-    return span_compare(x->name, y->name);
+    int order = span_compare(x->name, y->name);
+    return order ? order : span_compare(x->field, y->field);
 }
 
 /* Columns are one when they differ in case only, whatever the server's setting: Flow selects fields
