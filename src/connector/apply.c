@@ -293,10 +293,10 @@ static void applying_step(struct op *op)
         begin(self);
         break;
     case APPLYING_READING:
-        if (op->cancel_asked && self->child) {
-            op_cancel(self->child);
-        }
         if (!op_reply_take(&self->reply, &err)) {
+            if (op->cancel_asked) {
+                op_cancel(self->child);
+            }
             return;
         }
         self->child = NULL;

@@ -260,13 +260,12 @@ static void opening_step(struct op *op)
         begin(opening);
         break;
     case OPENING_READING:
-        if (op->cancel_asked && opening->reader) {
-            op_cancel(opening->reader);
-        }
         if (op_reply_take(&opening->reply, &err)) {
             opening->reader = NULL;
             op_fail(op, error_wrap(err, "reading what exists in the warehouse"));
             start_closing(opening);
+        } else if (op->cancel_asked) {
+            op_cancel(opening->reader);
         }
         break;
     case OPENING_CLOSING:

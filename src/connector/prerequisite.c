@@ -182,10 +182,10 @@ static void look_at_bucket(struct trial *self)
     if (!self->call) {
         return;
     }
-    if (self->op.cancel_asked || timer_has_expired(self->limit)) {
-        s3_call_cancel(self->call);
-    }
     if (!op_reply_take(&self->call_reply, &err)) {
+        if (self->op.cancel_asked || timer_has_expired(self->limit)) {
+            s3_call_cancel(self->call);
+        }
         return;
     }
     bool is_over = err || self->probe == PROBE_DELETE || self->op.cancel_asked;

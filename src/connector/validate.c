@@ -195,10 +195,10 @@ static bool take_answer(struct validating *self, const char *purpose)
 {
     struct error *err;
 
-    if (self->op.cancel_asked && self->child) {
-        op_cancel(self->child);
-    }
     if (!op_reply_take(&self->reply, &err)) {
+        if (self->op.cancel_asked) {
+            op_cancel(self->child);
+        }
         return false;
     }
     self->child = NULL;

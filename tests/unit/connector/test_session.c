@@ -409,12 +409,13 @@ static int listen_silently(unsigned *ret_port)
 
 static void a_stop_ends_each_request_while_the_warehouse_is_silent(void **state)
 {
-    static const char *const requests[] = {
-        "{\"validate\":{\"name\":\"acme/dw\",\"config\":%s}}",
-        "{\"apply\":{\"materialization\":{\"name\":\"acme/dw\",\"config\":%s}}}",
+    static const char validate[] = "{\"validate\":{\"name\":\"acme/dw\",\"config\":%s}}";
+    static const char apply[] =
+        "{\"apply\":{\"materialization\":{\"name\":\"acme/dw\",\"config\":%s}}}";
+    static const char open[] =
         "{\"open\":{\"range\":{\"keyBegin\":0,\"keyEnd\":4294967295},\"materialization\":{\"name\":"
-        "\"acme/dw\",\"config\":%s}}}",
-    };
+        "\"acme/dw\",\"config\":%s}}}";
+    static const char *const requests[] = {validate, apply, open};
     char config[512], text[1024];
     unsigned port;
 

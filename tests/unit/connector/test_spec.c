@@ -116,6 +116,7 @@ static void compare(struct span schema, const char *const *expected, size_t coun
 }
 
 #define TEXT " type='string' title="
+#define BOOLEAN " type='boolean' title="
 #define TIME " pattern='^(0?[0-9]|1[0-9]|2[0-3]):[0-5][0-9]$'"
 #define OBJECT " properties additionalProperties=false type='object'"
 
@@ -178,8 +179,8 @@ static const char *const resource_lines[] = {
     "type='object' required=['table'] title='SQL Table'",
     "/table:" TEXT "'Table' description x-collection-name=true",
     "/schema:" TEXT "'Alternative Schema' description x-schema-name=true",
-    "/delta_updates: type='boolean' title='Delta Update' description default=false "
-    "nonsensitive=true x-delta-updates=true",
+    "/delta_updates:" BOOLEAN "'Delta Update' description default=false nonsensitive=true "
+    "x-delta-updates=true",
 };
 
 static void the_endpoint_schema_has_each_property_in_order(void **state)
