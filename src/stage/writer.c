@@ -7,8 +7,8 @@
  *                                    one at a time per writer
  *
  *      COLLECTING -> STORING -> done            CLEANING only after a failure or a cancel: the
- * objects that
- *                          \-> CLEANING -> done were finished already are deleted
+ * objects
+ *                          \-> CLEANING -> done that are in the bucket, or may be, are deleted
  */
 
 #include "stage/writer.h"
@@ -55,7 +55,7 @@ struct file {
     struct s3_upload *upload;
     struct span key;
     uint64_t rows, bytes;
-    bool is_stored;
+    bool may_exist; /* in the bucket: stored, or nobody knows */
     struct file *next;
 };
 
@@ -219,14 +219,18 @@ static void let_go(void *ctx)
 
 /* ---------------------------------------------------------------- files */
 
+/* A request that got no answer, or that was cancelled under way, may have made the object; one that
+ * was refused has not. */
 static void upload_done(void *ctx, struct error *err)
 {
     struct file *file = ctx;
     struct stage_writer *writer = file->writer;
+    unsigned status = s3_error_status(err);
+    bool was_refused = status >= 400 && status < 500;
 
     s3_upload_free(file->upload);
     file->upload = NULL;
-    file->is_stored = err == NULL;
+    file->may_exist = file->may_exist && !was_refused;
     writer->uploads_open--;
     op_fail(&writer->op, err);
     op_mark(&writer->op);
@@ -264,6 +268,7 @@ static void end_file(struct stage_writer *writer)
     if (writer->part.bytes) {
         hand_over_part(writer);
     }
+    file->may_exist = true;
     s3_upload_end(file->upload);
     if (figures) {
         figures->files++;
@@ -375,9 +380,9 @@ static void start_cleaning(struct stage_writer *writer)
     size_t count = 0;
 
     for (struct file *file = writer->files; file; file = file->next) {
-        if (file->is_stored) {
+        if (file->may_exist) {
             keys[count++] = file->key;
-            file->is_stored = false;
+            file->may_exist = false;
         }
     }
     if (count == 0) {

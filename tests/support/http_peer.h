@@ -36,7 +36,7 @@ struct http_peer_request {
     char target[4096];
     char headers[8192];
     size_t body_bytes;
-    char body[65536];  /* its beginning */
+    char body[262144]; /* its beginning */
     uint32_t body_sum; /* sum of all its bytes */
 };
 
