@@ -3,7 +3,6 @@
 #include "base/secret.h"
 
 #include "base/check.h"
-#include "base/figures.h"
 #include "base/random.h"
 
 #include <setjmp.h>
@@ -101,24 +100,6 @@ static void identities_differ_and_are_version_4(void **state)
     assert_int_equal(b[8] >> 6, 2);
 }
 
-static void figures_are_added_row_by_row(void **state)
-{
-    struct figures total = {.loads = 1, .sql_retries = 2};
-    struct figures more = {.loads = 10, .staged_bytes = 5, .sql_retries = 20};
-
-    (void)state;
-    figures_add(&total, &more);
-    assert_int_equal(total.loads, 11);
-    assert_int_equal(total.staged_bytes, 5);
-    assert_int_equal(total.sql_retries, 22);
-    assert_int_equal(figure_row_count * sizeof(uint64_t), sizeof(struct figures));
-    for (unsigned i = 0; i < figure_row_count; i++) {
-        assert_int_equal(figure_rows[i].offset, i * sizeof(uint64_t));
-        assert_true(strlen(figure_rows[i].unit) > 0 && strlen(figure_rows[i].meaning) > 0);
-    }
-    assert_string_equal(figure_rows[0].name, "loads");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -128,7 +109,6 @@ int main(void)
         cmocka_unit_test(the_seeded_generator_is_splitmix64),
         cmocka_unit_test(numbers_below_a_bound_stay_below_and_reach_all),
         cmocka_unit_test(identities_differ_and_are_version_4),
-        cmocka_unit_test(figures_are_added_row_by_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
