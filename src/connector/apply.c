@@ -149,9 +149,9 @@ static struct error *check_not_null(struct applying *self,
         return NULL;
     }
     return error_new(ERROR_INPUT, ERROR_CONFIG,
-                     "%u columns of table %.*s are NOT NULL and are no longer given a value: "
-                     "Redshift cannot drop that constraint",
-                     bad, SPAN_FMT(table->identifier));
+                     "table %.*s has columns (%u) that are NOT NULL and are no longer given a "
+                     "value: Redshift cannot drop that constraint",
+                     SPAN_FMT(table->identifier), bad);
 }
 
 static struct error *plan_update(struct applying *self,

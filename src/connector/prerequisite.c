@@ -58,7 +58,8 @@ static const char *with_hint(struct arena *arena, const struct error *err)
                  : arena_strdup(arena, error_text(err));
 }
 
-/* 28000 is Redshift's code for a wrong user or password, 28P01 PostgreSQL's. */
+/* 28000 is Redshift's code for a wrong user or password, 28P01 PostgreSQL's. Without a configured
+ * database the server's own text names the one it chose. */
 const char *prerequisite_warehouse_problem(struct arena *arena,
                                            const struct config *config,
                                            const struct error *err)
@@ -68,7 +69,7 @@ const char *prerequisite_warehouse_problem(struct arena *arena,
     if (strcmp(origin, "28000") == 0 || strcmp(origin, "28P01") == 0) {
         return "incorrect username or password";
     }
-    if (strcmp(origin, "3D000") == 0) {
+    if (strcmp(origin, "3D000") == 0 && *config->database) {
         return arena_printf(arena, "database \"%s\" does not exist", config->database);
     }
     if (error_code_of(err) == ERROR_TIMEOUT) {

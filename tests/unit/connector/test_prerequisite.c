@@ -81,6 +81,18 @@ static void refusals_of_the_warehouse_are_told_in_plain_words(void **state)
     }
 }
 
+static void a_default_database_that_does_not_exist_is_named_by_the_server(void **state)
+{
+    const struct config config = {.address = "cluster.example:5439", .database = ""};
+    struct error *err =
+        error_new_from(ERROR_SQL, ERROR_CONFIG, "3D000", "database \"loader\" does not exist");
+
+    (void)state;
+    assert_string_equal(prerequisite_warehouse_problem(arena, &config, err),
+                        "database \"loader\" does not exist (3D000)");
+    error_free(err);
+}
+
 static void refusals_of_the_bucket_name_what_is_not_allowed(void **state)
 {
     (void)state;
@@ -114,6 +126,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refusals_of_the_warehouse_are_told_in_plain_words),
+        cmocka_unit_test(a_default_database_that_does_not_exist_is_named_by_the_server),
         cmocka_unit_test(refusals_of_the_bucket_name_what_is_not_allowed),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
