@@ -8,7 +8,7 @@
  *   session.c     is this request legal now? hand it on; answers back
  *   opening.c     Open: configuration, catalog, engine
  *   validate.c, apply.c, prerequisite.c, catalog_read.c   short requests, as operations
- *   config.c, spec.c, binding.c, constraint.c             pure
+ *   config.c, spec.c, binding.c, constraint.c, apply_plan.c   pure
  */
 
 #include "connector/connector.h"
