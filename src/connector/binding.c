@@ -5,7 +5,6 @@
 
 #include "connector/binding.h"
 
-#include "base/text.h"
 #include "redshift/dialect.h"
 
 #include <stdlib.h>

@@ -2,14 +2,17 @@
  * connector/connector: life cycle. In: bytes of stdin, lent to the decoder without a copy. Out:
  * encoded responses to stdout, and the end: first the engine, then the HTTP client, then stdio.
  *
- *      RUNNING -> CLOSING_WORK -> CLOSING_ENGINE -> CLOSING_HTTP -> CLOSING_IO -> ended
+ *      RUNNING -> CLOSING_WORK -> CLOSING_ENGINE -> CLOSING_HTTP -> CLOSING_IO ->
+ *      CLOSING_CAPTURE -> ended
  */
 
 #include "connector/session.h"
 
 #include "base/log.h"
+#include "proto/rewrite.h"
 
-#define END_STATES(X) X(RUNNING) X(CLOSING_WORK) X(CLOSING_ENGINE) X(CLOSING_HTTP) X(CLOSING_IO)
+#define END_STATES(X)                                                                              \
+    X(RUNNING) X(CLOSING_WORK) X(CLOSING_ENGINE) X(CLOSING_HTTP) X(CLOSING_IO) X(CLOSING_CAPTURE)
 #define END_ENUM(name) END_##name,
 enum end_state { END_STATES(END_ENUM) };
 static const char *const end_state_names[] = {END_STATES(OP_STATE_NAME)};
@@ -18,6 +21,7 @@ static const uint32_t end_moves[] = {
     [END_CLOSING_WORK] = OP_MOVE(END_CLOSING_ENGINE),
     [END_CLOSING_ENGINE] = OP_MOVE(END_CLOSING_HTTP),
     [END_CLOSING_HTTP] = OP_MOVE(END_CLOSING_IO),
+    [END_CLOSING_IO] = OP_MOVE(END_CLOSING_CAPTURE),
 };
 
 /* Requests that are trees: a spec of thousands of bindings. */
@@ -56,10 +60,95 @@ static void io_drained(void *ctx)
     }
 }
 
+/* ---------------------------------------------------------------- capture */
+
+/* Requests that carry configurations are written without their secrets; one that cannot be read
+ * cannot be searched for them, so only its length is written. */
+static void capture_request(void *ctx, unsigned kind, struct span frame)
+{
+    struct connector *self = ctx;
+    struct buf redacted;
+    struct error *err;
+
+    if (kind >= PROTO_LOAD) {
+        capture_add(self->capture, CAPTURE_REQUEST, frame);
+        return;
+    }
+    buf_init(&redacted, 2 * PROTO_MAX_FRAME);
+    err = proto_redact(self->options.codec, frame, &redacted);
+    if (kind == 0 || err || buf_is_full(&redacted)) {
+        error_drop(err, "the request itself tells what is wrong with it");
+        capture_add_withheld(self->capture, CAPTURE_REQUEST, frame.len);
+    } else {
+        capture_add(self->capture, CAPTURE_REQUEST, buf_view(&redacted));
+    }
+    buf_done(&redacted);
+}
+
+/* One message as it was encoded: behind its length, or in front of its newline. */
+static void capture_response(struct connector *self)
+{
+    struct span frame = buf_view(&self->out);
+    const bool is_json = self->options.codec == PROTO_CODEC_JSON;
+
+    if (self->capture) {
+        frame.ptr += is_json ? 0 : 4;
+        frame.len -= is_json ? 1 : 4;
+        capture_add(self->capture, CAPTURE_RESPONSE, frame);
+    }
+}
+
+static void capture_stopped(void *ctx, struct error *err)
+{
+    struct connector *self = ctx;
+
+    log_event(LOG_WARN, "the capture of this session ends here",
+              LOG_STR("path", capture_path(self->capture)), LOG_STR("error", error_text(err)),
+              LOG_END);
+    error_free(err);
+}
+
+static void capture_closed(void *ctx)
+{
+    struct connector *self = ctx;
+
+    self->capture_closed = true;
+    op_mark(&self->end);
+}
+
+/* A capture that cannot begin is no reason to refuse the work. */
+static void start_capture(struct connector *self)
+{
+    const struct capture_options options = {
+        .path = self->options.capture_path,
+        .limit_bytes = self->options.capture_limit_bytes,
+        .version = PRODUCT_VERSION,
+        .codec = self->options.codec == PROTO_CODEC_JSON ? "json" : "proto",
+        .unix_seconds = loop_unix_seconds(self->loop),
+    };
+
+    if (!options.path || !*options.path) {
+        return;
+    }
+    struct error *err = capture_new(self->loop, &options, capture_stopped, self, &self->capture);
+    if (err) {
+        log_event(LOG_WARN, "this session is not captured", LOG_STR("error", error_text(err)),
+                  LOG_END);
+        error_free(err);
+        return;
+    }
+    log_event(LOG_INFO, "this session is captured", LOG_STR("path", capture_path(self->capture)),
+              LOG_END);
+    proto_decoder_observe(self->decoder, capture_request, self);
+}
+
+/* ---------------------------------------------------------------- responses */
+
 void connector_send(struct connector *self)
 {
     CHECK(!buf_is_full(&self->out));
     if (!self->is_ending) {
+        capture_response(self);
         stdio_write(self->io, buf_view(&self->out));
     }
     buf_clear(&self->out);
@@ -92,6 +181,14 @@ static void close_http(struct connector *self)
     opening_forget_world(self);
     http_client_close(self->http, http_closed, self);
     op_set_state(&self->end, END_CLOSING_HTTP);
+}
+
+static void close_capture(struct connector *self)
+{
+    if (self->capture) {
+        capture_close(self->capture, capture_closed, self);
+    }
+    op_set_state(&self->end, END_CLOSING_CAPTURE);
 }
 
 static void end_step(struct op *op)
@@ -129,6 +226,11 @@ static void end_step(struct op *op)
     case END_CLOSING_IO:
         if (op_reply_take(&self->io_reply, &err)) {
             self->last_words = error_join(self->last_words, err);
+            close_capture(self);
+        }
+        break;
+    case END_CLOSING_CAPTURE:
+        if (!self->capture || self->capture_closed) {
             op_finish_won(op);
         }
         break;
@@ -203,6 +305,7 @@ struct error *connector_new(struct loop *loop,
     buf_init(&self->value_scratch, PROTO_MAX_FRAME);
     self->http = http_client_new(loop, &(struct http_client_options){.max_host_connections = 8});
     op_init(&self->end, loop, &end_kind, end_done, self);
+    start_capture(self);
     stdio_start_reading(self->io);
     *ret = self;
     return NULL;
@@ -214,6 +317,7 @@ void connector_free(struct connector *self)
         return;
     }
     stdio_free(self->io);
+    capture_free(self->capture);
     proto_decoder_free(self->decoder);
     arena_free(self->arena);
     arena_free(self->message_arena);

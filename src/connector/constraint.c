@@ -14,7 +14,6 @@
 #include "connector/binding.h"
 #include "connector/validate.h"
 
-#include "base/text.h"
 #include "redshift/dialect.h"
 
 #include <ctype.h>

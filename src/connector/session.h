@@ -11,6 +11,7 @@
  *   config.c, spec.c, binding.c, constraint.c, apply_plan.c   pure
  */
 
+#include "capture/capture.h"
 #include "connector/connector.h"
 #include "connector/validate.h"
 #include "runtime/stdio.h"
@@ -41,7 +42,8 @@ struct connector {
 
     struct stdio *io;
     struct proto_decoder *decoder;
-    struct buf out; /* one encoded response at a time */
+    struct buf out;          /* one encoded response at a time */
+    struct capture *capture; /* NULL: the session is not written down */
     bool input_ended;
     enum session_state state;
 
@@ -73,7 +75,7 @@ struct connector {
     bool is_ending;
     struct error *last_words;
     struct op_reply engine_reply, io_reply;
-    bool http_closed;
+    bool http_closed, capture_closed;
 };
 
 /* Reads requests from the decoder until it wants more bytes or the session must wait. */

@@ -10,8 +10,6 @@
 #include "connector/validate.h"
 #include "connector/prerequisite.h"
 
-#include "base/text.h"
-
 #include <stdlib.h>
 
 #define VALIDATING_STATES(X) X(BEGINNING) X(TRYING) X(READING) X(CLOSING)
