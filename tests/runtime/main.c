@@ -24,7 +24,11 @@ static const char usage[] =
     "  --hard-delete yes|no      what tombstones do (default: the configuration's hardDelete)\n"
     "  --compact                 embedded JSON without line breaks\n"
     "  --apply-again             Validate and Apply although the specification is applied\n"
-    "  --kill-at POINT[#n][+ms]  SIGKILL the connector there, repeatable\n"
+    "  --shards N                processes that divide the keys (v2, default 1)\n"
+    "  --topology N,N,...        shards of each session in turn, the last for all that follow\n"
+    "  --session-commits N       a session ends after N commits and the next one begins\n"
+    "  --session-ending drained|not-drained|alternate   how (default not-drained)\n"
+    "  --kill-at POINT[#n][+ms][@shard]   SIGKILL the connector there, repeatable\n"
     "  --arm N                   count kill points only after N commits\n"
     "  --kill-file F             this file explains one death of the connector, repeatable\n"
     "  --max-restarts N          unexplained deaths that are survived (default 20)\n"
@@ -92,7 +96,7 @@ static bool parse_kill(struct fr_options *options, const char *text)
         return false;
     }
     struct fr_kill *rule = &options->kills[options->kill_count];
-    size_t len = strcspn(text, "#+");
+    size_t len = strcspn(text, "#+@");
     if (len >= sizeof(rule->point)) {
         return false;
     }
@@ -109,8 +113,36 @@ static bool parse_kill(struct fr_options *options, const char *text)
         rule->delay_ms = (unsigned)strtoul(text + 1, &end, 10);
         text = end;
     }
+    if (*text == '@') {
+        unsigned shard = 0;
+        if (!parse_small(text + 1, &shard) || shard >= FR_MAX_SHARDS) {
+            return false;
+        }
+        rule->shard = shard + 1;
+        text = "";
+    }
     options->kill_count++;
     return *text == '\0' && rule->count > 0 && is_known_point(rule->point);
+}
+
+static bool parse_topology(struct fr_options *options, const char *text)
+{
+    while (options->topology_count < FR_MAX_SESSIONS) {
+        char *end = NULL;
+        unsigned long count = strtoul(text, &end, 10);
+        if (end == text || count == 0 || count > FR_MAX_SHARDS) {
+            return false;
+        }
+        options->topology[options->topology_count++] = (unsigned)count;
+        if (*end == '\0') {
+            return true;
+        }
+        if (*end != ',') {
+            return false;
+        }
+        text = end + 1;
+    }
+    return false;
 }
 
 static bool parse_generate(struct fr_options *options, const char *text)
@@ -128,6 +160,7 @@ static bool parse_choice(struct fr_options *options, const char *name, const cha
     static const char *const untils[] = {"spec", "validate", "apply", "all", NULL};
     static const char *const earlies[] = {"none", "some", "all", NULL};
     static const char *const endings[] = {"drained", "not-drained", NULL};
+    static const char *const turns[] = {"not-drained", "drained", "alternate", NULL};
     static const char *const answers[] = {"no", "yes", NULL};
     int index = -1;
 
@@ -147,6 +180,9 @@ static bool parse_choice(struct fr_options *options, const char *name, const cha
     } else if (strcmp(name, "--ending") == 0) {
         index = find_word(value, endings);
         options->not_drained = index == 1;
+    } else if (strcmp(name, "--session-ending") == 0) {
+        index = find_word(value, turns);
+        options->turn = index < 0 ? FR_TURN_NOT_DRAINED : (enum fr_turn)index;
     } else if (strcmp(name, "--hard-delete") == 0) {
         index = find_word(value, answers);
         options->hard_delete = value;
@@ -178,6 +214,7 @@ static bool parse_option(struct fr_options *options, const char *name, const cha
         {"--merge-commits", NULL, &options->merge_commits, NULL},
         {"--documents-per-transaction", NULL, &options->per_transaction, NULL},
         {"--arm", NULL, NULL, &options->arm},
+        {"--session-commits", NULL, NULL, &options->session_commits},
         {"--max-restarts", NULL, NULL, &options->max_restarts},
         {"--timeout", NULL, NULL, &options->timeout_s},
     };
@@ -201,6 +238,9 @@ static bool parse_option(struct fr_options *options, const char *name, const cha
         }
         options->kill_files[options->kill_file_count++] = value;
         return true;
+    }
+    if (strcmp(name, "--shards") == 0 || strcmp(name, "--topology") == 0) {
+        return parse_topology(options, value);
     }
     if (strcmp(name, "--generate") == 0) {
         return parse_generate(options, value);

@@ -168,25 +168,36 @@ static bool read_log(struct fr_peer *peer)
 
 bool fr_peer_pump(struct fr_peer *peer, int timeout_ms)
 {
-    struct pollfd fds[3] = {{.fd = fr_peer_has_output(peer) ? peer->in_fd : -1, .events = POLLOUT},
-                            {.fd = peer->out_fd, .events = POLLIN},
-                            {.fd = peer->err_fd, .events = POLLIN}};
+    return fr_peer_pump_all(&peer, 1, timeout_ms);
+}
+
+bool fr_peer_pump_all(struct fr_peer *const *peers, size_t count, int timeout_ms)
+{
+    struct pollfd fds[3 * FR_MAX_PEERS];
+    bool is_open = false;
     bool moved = false;
 
-    if (fds[0].fd < 0 && fds[1].fd < 0 && fds[2].fd < 0) {
+    for (size_t i = 0; i < count; i++) {
+        const struct fr_peer *peer = peers[i];
+        fds[3 * i] =
+            (struct pollfd){.fd = fr_peer_has_output(peer) ? peer->in_fd : -1, .events = POLLOUT};
+        fds[3 * i + 1] = (struct pollfd){.fd = peer->out_fd, .events = POLLIN};
+        fds[3 * i + 2] = (struct pollfd){.fd = peer->err_fd, .events = POLLIN};
+        is_open |= fds[3 * i].fd >= 0 || peer->out_fd >= 0 || peer->err_fd >= 0;
+    }
+    if (!is_open || poll(fds, (nfds_t)(3 * count), timeout_ms) <= 0) {
         return false;
     }
-    if (poll(fds, 3, timeout_ms) <= 0) {
-        return false;
-    }
-    if (fds[2].revents != 0) {
-        moved |= read_log(peer);
-    }
-    if (fds[1].revents != 0) {
-        moved |= read_some(peer);
-    }
-    if (fds[0].revents != 0) {
-        moved |= write_some(peer);
+    for (size_t i = 0; i < count; i++) {
+        if (fds[3 * i + 2].revents != 0) {
+            moved |= read_log(peers[i]);
+        }
+        if (fds[3 * i + 1].revents != 0) {
+            moved |= read_some(peers[i]);
+        }
+        if (fds[3 * i].revents != 0) {
+            moved |= write_some(peers[i]);
+        }
     }
     return moved;
 }

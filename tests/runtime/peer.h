@@ -33,6 +33,8 @@ bool fr_peer_start(struct fr_peer *peer, const struct fr_launch *launch, struct 
 /* Moves bytes in all directions until something was read or written or the time is over. With
    wait false it only does what is possible at once. False when nothing moved. */
 bool fr_peer_pump(struct fr_peer *peer, int timeout_ms);
+enum { FR_MAX_PEERS = 64 };
+bool fr_peer_pump_all(struct fr_peer *const *peers, size_t count, int timeout_ms);
 bool fr_peer_has_output(const struct fr_peer *peer); /* bytes not yet written to its stdin */
 bool fr_peer_is_gone(const struct fr_peer *peer);    /* its stdout has ended */
 void fr_peer_close_input(struct fr_peer *peer);

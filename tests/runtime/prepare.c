@@ -44,25 +44,26 @@ static enum fr_end write_stored(struct fr_run *run, const char *name)
 
 static enum fr_end validate(struct fr_run *run, struct fr_json *last, const char *last_version)
 {
+    struct fr_shard *shard = &run->shards[0];
     struct fr_json *validated = NULL;
     struct fr_buf error = {0};
-    enum fr_end end = fr_exchange_begin(run);
+    enum fr_end end = fr_exchange_begin(shard);
     if (end != FR_OK) {
         return end;
     }
     struct fr_json *body = fr_task_validate(&run->task, last, last_version);
-    SENDING(run, "validate", fr_exchange_put(run, "validate", body));
-    end = fr_exchange_flush(run);
+    SENDING(shard, "validate", fr_exchange_put(shard, "validate", body));
+    end = fr_exchange_flush(shard);
     if (end == FR_OK) {
-        fr_peer_close_input(&run->peer);
-        end = fr_exchange_expect(run, "validated", &validated);
+        fr_peer_close_input(&shard->peer);
+        end = fr_exchange_expect(shard, "validated", &validated);
     }
     if (end == FR_OK && !fr_task_check_validated(&run->task, validated, &error)) {
         end = fr_exchange_broken(run, &error);
     }
     if (end == FR_OK) {
         validated = fr_json_deep(&run->task.arena, validated);
-        end = fr_exchange_expect_end(run, false);
+        end = fr_exchange_expect_end(shard, false);
     }
     if (end == FR_OK && !fr_task_build(&run->task, validated, last, &error)) {
         end = fr_verdict(run, FR_FAILED, "%s", error.data);
@@ -75,10 +76,11 @@ static enum fr_end
 apply_once(struct fr_run *run, struct fr_json *last, const char *last_version, bool *ret_again)
 {
     struct fr_arena *arena = &run->task.arena;
+    struct fr_shard *shard = &run->shards[0];
     struct fr_json *applied = NULL;
     struct fr_json *state = NULL;
     const char *reason = NULL;
-    enum fr_end end = fr_exchange_begin(run);
+    enum fr_end end = fr_exchange_begin(shard);
     if (end != FR_OK) {
         return end;
     }
@@ -93,14 +95,14 @@ apply_once(struct fr_run *run, struct fr_json *last, const char *last_version, b
         fr_json_set(arena, body, "state",
                     fr_json_parse(arena, run->log.state.data, run->log.state.len, &reason));
     }
-    SENDING(run, "apply", fr_exchange_put(run, "apply", body));
-    end = fr_exchange_flush(run);
+    SENDING(shard, "apply", fr_exchange_put(shard, "apply", body));
+    end = fr_exchange_flush(shard);
     if (end == FR_OK) {
-        fr_peer_close_input(&run->peer);
-        end = fr_exchange_expect(run, "applied", &applied);
+        fr_peer_close_input(&shard->peer);
+        end = fr_exchange_expect(shard, "applied", &applied);
     }
     if (end == FR_OK) {
-        end = fr_exchange_state(run, "Applied", applied, &state);
+        end = fr_exchange_state(shard, "Applied", applied, &state);
     }
     *ret_again = state != NULL;
     if (end == FR_OK && state != NULL) {
@@ -111,10 +113,12 @@ apply_once(struct fr_run *run, struct fr_json *last, const char *last_version, b
         /* Kept over the end of the stream: the message is reused there. */
         state = fr_json_deep(arena, state);
     }
-    end = end == FR_OK ? fr_exchange_expect_end(run, false) : end;
+    end = end == FR_OK ? fr_exchange_expect_end(shard, false) : end;
     if (end == FR_OK && state != NULL) {
-        end = fr_exchange_log(run, "applied", NULL, state, NULL);
-        end = end == FR_OK ? fr_exchange_point(run, "applied.logged") : end;
+        struct fr_json *updates = fr_json_new(arena, FR_ARRAY);
+        fr_json_push(arena, updates, state);
+        end = fr_exchange_log(run, "applied", NULL, updates, NULL);
+        end = end == FR_OK ? fr_exchange_logged(run, "applied.logged") : end;
     }
     return end;
 }
@@ -139,9 +143,10 @@ enum fr_end fr_session_prepare(struct fr_run *run)
     struct fr_buf error = {0};
     enum fr_end end = FR_OK;
 
+    run->shard_count = 1;
     if (run->options.until == FR_UNTIL_SPEC) {
-        end = fr_exchange_begin(run);
-        return end == FR_OK ? fr_exchange_expect_end(run, false) : end;
+        end = fr_exchange_begin(&run->shards[0]);
+        return end == FR_OK ? fr_exchange_expect_end(&run->shards[0], false) : end;
     }
     struct fr_json *stored = read_stored(run, "applied.json");
     struct fr_json *last = fr_json_get(stored, "spec");

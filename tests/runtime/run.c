@@ -103,13 +103,30 @@ static bool is_explained(struct fr_run *run)
     return false;
 }
 
-/* Another process may be started: FR_OK. */
+/* When one process is lost, the others get the end of their input, SIGTERM or SIGKILL: any of them
+   may happen to a session that falls apart. */
+static void end_session(struct fr_run *run)
+{
+    uint64_t way = run->shard_count > 1 ? fr_random_below(&run->random, 3) : 2;
+    for (unsigned i = 0; i < FR_MAX_SHARDS; i++) {
+        struct fr_peer *peer = &run->shards[i].peer;
+        run->shards[i].is_ending = true;
+        if (peer->pid > 0 && way > 0) {
+            fr_peer_kill(peer, way == 1 ? SIGTERM : SIGKILL);
+        }
+        fr_peer_close_input(peer);
+    }
+    for (unsigned i = 0; i < FR_MAX_SHARDS; i++) {
+        if (run->shards[i].peer.pid > 0) {
+            fr_peer_wait(&run->shards[i].peer, 30000);
+        }
+    }
+}
+
+/* Another session may be started: FR_OK. */
 static enum fr_end judge_death(struct fr_run *run)
 {
-    if (run->peer.pid > 0) {
-        fr_peer_kill(&run->peer, SIGKILL);
-        fr_peer_wait(&run->peer, 10000);
-    }
+    end_session(run);
     run->in_flight_kill = 0;
     bool expected = run->expected_death || is_explained(run);
     run->expected_death = false;
@@ -169,12 +186,11 @@ static enum fr_end drive(struct fr_run *run)
     }
     restore_max_keys(run);
     end = fr_traffic_rebuild(run);
-    while (end == FR_OK) {
+    bool is_over = false;
+    while (end == FR_OK && !is_over) {
         end = fr_session_transactions(run);
-        if (end != FR_DIED) {
-            break;
-        }
-        end = judge_death(run);
+        is_over = end == FR_OK && fr_session_must_stop(run);
+        end = end == FR_DIED ? judge_death(run) : end;
     }
     return end;
 }
@@ -186,14 +202,24 @@ static enum fr_end open_all(struct fr_run *run)
     const struct fr_options *options = &run->options;
     struct fr_buf error = {0};
     run->task.is_v2 = options->is_v2;
+    for (unsigned i = 0; i < options->topology_count; i++) {
+        if (options->topology[i] > 1 && !options->is_v2) {
+            return fr_verdict(run, FR_USAGE, "only the v2 runtime has several shards");
+        }
+    }
     run->random.state = options->seed;
-    run->peer.in_fd = run->peer.out_fd = run->peer.err_fd = -1;
-    run->peer.log_fd = 2;
+    int log_fd = 2;
     if (options->log != NULL) {
-        run->peer.log_fd = open(options->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        if (run->peer.log_fd < 0) {
+        log_fd = open(options->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        if (log_fd < 0) {
             return fr_verdict(run, FR_USAGE, "%s: cannot write", options->log);
         }
+    }
+    for (unsigned i = 0; i < FR_MAX_SHARDS; i++) {
+        run->shards[i].run = run;
+        run->shards[i].index = i;
+        run->shards[i].peer =
+            (struct fr_peer){.in_fd = -1, .out_fd = -1, .err_fd = -1, .log_fd = log_fd};
     }
     bool opened = fr_task_load(&run->task, options->catalog, options->materialization,
                                options->config, &error) &&
@@ -234,6 +260,13 @@ static const char *end_name(enum fr_end end)
 
 static void put_summary(const struct fr_run *run, enum fr_end end, struct fr_buf *summary)
 {
+    long peak_rss_kib = 0;
+    double cpu_seconds = 0;
+    for (unsigned i = 0; i < FR_MAX_SHARDS; i++) {
+        const struct fr_peer *peer = &run->shards[i].peer;
+        peak_rss_kib = peer->peak_rss_kib > peak_rss_kib ? peer->peak_rss_kib : peak_rss_kib;
+        cpu_seconds += peer->cpu_seconds;
+    }
     double seconds = run->seconds > 0 ? run->seconds : 1e-9;
     fr_buf_printf(summary, "{\"result\":\"%s\",", end_name(end));
     if (end != FR_OK) {
@@ -245,13 +278,14 @@ static void put_summary(const struct fr_run *run, enum fr_end end, struct fr_buf
                   "\"documents\":%llu,\"transactions\":%llu,\"loads\":%llu,\"loaded\":%llu,"
                   "\"stores\":%llu,\"updates\":%llu,\"deletes\":%llu,\"seconds\":%.3f,"
                   "\"documentsPerSecond\":%.0f,\"connectorPeakRssKiB\":%ld,"
-                  "\"connectorCpuSeconds\":%.3f,\"kills\":%u,\"restarts\":%u,\"position\":%llu,"
+                  "\"connectorCpuSeconds\":%.3f,\"kills\":%u,\"restarts\":%u,\"sessions\":%u,"
+                  "\"position\":%llu,"
                   "\"drained\":%s}\n",
                   (unsigned long long)run->documents, (unsigned long long)run->transactions,
                   (unsigned long long)run->loads, (unsigned long long)run->loaded,
                   (unsigned long long)run->stores, (unsigned long long)run->updates,
                   (unsigned long long)run->deletes, run->seconds, (double)run->documents / seconds,
-                  run->peer.peak_rss_kib, run->peer.cpu_seconds, run->kills, run->restarts,
+                  peak_rss_kib, cpu_seconds, run->kills, run->restarts, run->sessions,
                   (unsigned long long)run->position, fr_session_is_drained(run) ? "true" : "false");
 }
 
@@ -277,9 +311,11 @@ enum fr_end fr_run(struct fr_run *run, struct fr_buf *summary)
         end = drive(run);
     }
     run->seconds = now_seconds() - start;
-    if (end != FR_OK && run->peer.pid > 0) {
-        fr_peer_kill(&run->peer, SIGKILL);
-        fr_peer_wait(&run->peer, 10000);
+    for (unsigned i = 0; end != FR_OK && i < FR_MAX_SHARDS; i++) {
+        if (run->shards[i].peer.pid > 0) {
+            fr_peer_kill(&run->shards[i].peer, SIGKILL);
+            fr_peer_wait(&run->shards[i].peer, 10000);
+        }
     }
     if (end == FR_OK && run->options.until == FR_UNTIL_ALL) {
         end = check_kills(run);
@@ -308,17 +344,21 @@ void fr_run_done(struct fr_run *run)
     fr_keymap_done(&run->txn);
     fr_arena_done(&run->txn_arena);
     fr_arena_done(&run->message_arena);
+    fr_arena_done(&run->phase_arena);
     fr_realloc(run->links, 0);
     fr_realloc(run->counters, 0);
-    fr_peer_done(&run->peer);
     fr_reclog_done(&run->log);
     fr_source_done(&run->source);
     fr_buf_done(&run->started_patches);
     fr_buf_done(&run->flushed_patches);
     fr_buf_done(&run->acknowledged_patches);
     fr_buf_done(&run->verdict);
-    if (run->peer.log_fd > 2) {
-        close(run->peer.log_fd);
+    int log_fd = run->shards[0].peer.log_fd;
+    for (unsigned i = 0; i < FR_MAX_SHARDS; i++) {
+        fr_peer_done(&run->shards[i].peer);
+    }
+    if (log_fd > 2) {
+        close(log_fd);
     }
     fr_task_done(&run->task);
 }

@@ -21,15 +21,19 @@ enum fr_end {
 enum fr_until { FR_UNTIL_SPEC, FR_UNTIL_VALIDATE, FR_UNTIL_APPLY, FR_UNTIL_ALL };
 enum fr_early { FR_EARLY_NONE, FR_EARLY_SOME, FR_EARLY_ALL };
 
-/* --kill-at POINT[#n][+ms] */
+enum { FR_MAX_KILLS = 64, FR_MAX_SHARDS = 64, FR_MAX_SESSIONS = 64 };
+
+/* --kill-at POINT[#n][+ms][@shard] */
 struct fr_kill {
     char point[40];
-    unsigned count; /* at which occurrence */
+    unsigned count; /* at which occurrence: of this shard, or of all when none is named */
     unsigned delay_ms;
+    unsigned shard; /* index + 1; 0: whichever reaches it */
     bool fired;
 };
 
-enum { FR_MAX_KILLS = 64 };
+/* How a session ends that is stopped because of its number of commits. */
+enum fr_turn { FR_TURN_NOT_DRAINED, FR_TURN_DRAINED, FR_TURN_ALTERNATE };
 
 struct fr_options {
     const char *catalog, *fixture, *state_dir, *connector, *materialization, *config, *log;
@@ -41,6 +45,10 @@ struct fr_options {
     bool is_v2, force_loads, same_boundaries, not_drained, apply_again;
     uint64_t seed, max_transactions, merge_commits, generate_count, generate_bytes, per_transaction;
     unsigned max_restarts, timeout_s, arm;
+    unsigned topology[FR_MAX_SESSIONS]; /* shards of each session, the last for all that follow */
+    unsigned topology_count;            /* 0: one shard always */
+    unsigned session_commits;           /* 0: sessions end by deaths and with the run only */
+    enum fr_turn turn;
     struct fr_kill kills[FR_MAX_KILLS];
     unsigned kill_count;
     const char *kill_files[FR_MAX_KILLS];
@@ -49,12 +57,24 @@ struct fr_options {
     const char *hard_delete; /* "yes", "no" or NULL: as the configuration says */
 };
 
+/* One process of the session and the keys it owns. */
+struct fr_shard {
+    struct fr_run *run;
+    unsigned index;
+    uint32_t key_begin, key_end; /* hashes of packed keys, both inclusive */
+    struct fr_peer peer;
+    bool acknowledged, flush_sent, flushed;
+    bool is_ending;               /* its input was closed: its end is no crash */
+    const struct fr_json *update; /* state update of the phase, kept in run->phase_arena */
+};
+
 struct fr_run {
     struct fr_options options;
     struct fr_task task;
     struct fr_source source;
     struct fr_reclog log;
-    struct fr_peer peer;
+    struct fr_shard shards[FR_MAX_SHARDS]; /* the first one also does Spec, Validate, Apply */
+    unsigned shard_count;                  /* of the current session */
     struct fr_launch launch;
     struct fr_random random;
     struct fr_keymap model; /* what is committed, standard bindings */
@@ -64,11 +84,14 @@ struct fr_run {
 
     /* The current session. */
     struct fr_arena message_arena;
-    bool acknowledged, disable_load_optimization;
+    struct fr_arena phase_arena; /* of the updates that shards returned in one phase */
+    bool acknowledged;           /* all shards have, and it is in the log */
+    bool disable_load_optimization;
     unsigned in_flight_kill; /* index + 1 of a kill that waits for its delay */
+    struct fr_shard *kill_victim;
     int64_t kill_time_ms;
     bool expected_death;
-    unsigned session_commits;
+    unsigned session_commits, sessions;
     struct fr_buf started_patches, flushed_patches, acknowledged_patches; /* v2, framed */
 
     /* The current transaction. */
@@ -99,8 +122,10 @@ void fr_run_done(struct fr_run *run);
 /* ---- steps, in prepare.c and session.c */
 
 enum fr_end fr_session_prepare(struct fr_run *run); /* Spec, Validate, Apply as far as needed */
+/* One session, until the run is over, the topology changes or a process dies. */
 enum fr_end fr_session_transactions(struct fr_run *run);
 bool fr_session_is_drained(const struct fr_run *run);
+bool fr_session_must_stop(const struct fr_run *run); /* the run is over */
 
 /* ---- one transaction's documents, in traffic.c */
 
@@ -118,6 +143,8 @@ struct fr_stored {
     bool plain;   /* just the one document of the source, unreduced */
 };
 
+/* The shard that owns a packed key. */
+struct fr_shard *fr_traffic_route(struct fr_run *run, const char *key, size_t len);
 /* Reads the documents of [from, to) into the transaction. */
 enum fr_end fr_traffic_collect(struct fr_run *run, uint64_t from, uint64_t to);
 void fr_traffic_clear(struct fr_run *run);
@@ -126,14 +153,14 @@ enum fr_end fr_traffic_reduce(struct fr_run *run,
                               struct fr_entry *entry,
                               struct fr_arena *arena,
                               struct fr_stored *ret);
-void fr_traffic_put_load(struct fr_run *run, uint32_t binding, const char *key, size_t len);
-void fr_traffic_put_store(struct fr_run *run,
+void fr_traffic_put_load(struct fr_shard *shard, uint32_t binding, const char *key, size_t len);
+void fr_traffic_put_store(struct fr_shard *shard,
                           uint32_t binding,
                           const char *key,
                           size_t len,
                           const struct fr_stored *stored);
 /* Is the Loaded document right? Marks the entry. */
-enum fr_end fr_traffic_loaded(struct fr_run *run, const struct fr_json *loaded);
+enum fr_end fr_traffic_loaded(struct fr_shard *shard, const struct fr_json *loaded);
 /* The committed document of an entry of the model, or NULL. */
 struct fr_json *
 fr_traffic_model_document(struct fr_run *run, struct fr_arena *arena, const struct fr_entry *entry);

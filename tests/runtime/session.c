@@ -1,5 +1,6 @@
 /* The transactions session: Open, then Acknowledge, Load, Flush, Store and StartCommit until the
-   source is drained. Documents are held against the model in traffic.c. */
+   source is drained. All shards go through each step together: the next one begins when all have
+   answered. Documents are held against the model in traffic.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,18 +49,32 @@ static void restore_position(struct fr_run *run)
     run->marks = log->commit_count > 0 ? log->commits[log->commit_count - 1].marks : 0;
 }
 
-static enum fr_end open_session(struct fr_run *run)
+/* The shards of this session divide the 32 bits of the hash evenly. */
+static void lay_out(struct fr_run *run)
 {
-    struct fr_json *opened = NULL;
-    const char *reason = NULL;
-    enum fr_end end = fr_exchange_begin(run);
-    if (end != FR_OK) {
-        return end;
+    const struct fr_options *options = &run->options;
+    unsigned at =
+        run->sessions < options->topology_count ? run->sessions : options->topology_count - 1;
+    run->shard_count = options->topology_count > 0 ? options->topology[at] : 1;
+    run->sessions++;
+    for (unsigned i = 0; i < run->shard_count; i++) {
+        struct fr_shard *shard = &run->shards[i];
+        shard->key_begin = (uint32_t)(((uint64_t)i << 32) / run->shard_count);
+        shard->key_end = (uint32_t)((((uint64_t)i + 1) << 32) / run->shard_count - 1);
     }
+}
+
+static enum fr_end send_open(struct fr_shard *shard)
+{
+    struct fr_run *run = shard->run;
     struct fr_arena *arena = &run->message_arena;
+    const char *reason = NULL;
     struct fr_json *body = fr_json_new(arena, FR_OBJECT);
     struct fr_json *range = fr_json_new(arena, FR_OBJECT);
-    fr_json_set(arena, range, "keyEnd", fr_json_int(arena, UINT32_MAX));
+    if (shard->key_begin > 0) {
+        fr_json_set(arena, range, "keyBegin", fr_json_int(arena, shard->key_begin));
+    }
+    fr_json_set(arena, range, "keyEnd", fr_json_int(arena, shard->key_end));
     fr_json_set(arena, range, "rClockEnd", fr_json_int(arena, UINT32_MAX));
     fr_json_set(arena, body, "materialization", run->task.spec);
     fr_json_set(arena, body, "version", fr_json_string(arena, run->task.version));
@@ -68,15 +83,44 @@ static enum fr_end open_session(struct fr_run *run)
         fr_json_set(arena, body, "state",
                     fr_json_parse(arena, run->log.state.data, run->log.state.len, &reason));
     }
-    SENDING(run, "open", fr_exchange_put(run, "open", body));
-    end = fr_exchange_expect(run, "opened", &opened);
+    SENDING(shard, "open", fr_exchange_put(shard, "open", body));
+    return FR_OK;
+}
+
+static enum fr_end take_opened(struct fr_shard *shard)
+{
+    struct fr_run *run = shard->run;
+    struct fr_json *opened = NULL;
+    enum fr_end end = fr_exchange_expect(shard, "opened", &opened);
     if (end != FR_OK) {
         return end;
     }
-    run->disable_load_optimization = fr_json_true(fr_json_get(opened, "disableLoadOptimization"));
-    restore_position(run);
+    run->disable_load_optimization |= fr_json_true(fr_json_get(opened, "disableLoadOptimization"));
     const struct fr_json *checkpoint = fr_json_get(opened, "runtimeCheckpoint");
+    if (checkpoint != NULL && shard->index > 0) {
+        return fr_verdict(run, FR_VIOLATION,
+                          "rule: only shard zero returns a checkpoint in Opened; shard %u did",
+                          shard->index);
+    }
     return checkpoint != NULL ? take_checkpoint(run, checkpoint) : FR_OK;
+}
+
+static enum fr_end open_session(struct fr_run *run)
+{
+    enum fr_end end = FR_OK;
+    lay_out(run);
+    for (unsigned i = 0; end == FR_OK && i < run->shard_count; i++) {
+        end = fr_exchange_begin(&run->shards[i]);
+    }
+    for (unsigned i = 0; end == FR_OK && i < run->shard_count; i++) {
+        end = send_open(&run->shards[i]);
+    }
+    run->disable_load_optimization = false;
+    restore_position(run);
+    for (unsigned i = 0; end == FR_OK && i < run->shard_count; i++) {
+        end = take_opened(&run->shards[i]);
+    }
+    return end;
 }
 
 /* ---------------------------------------------------------------- planning */
@@ -142,54 +186,97 @@ static void plan_transaction(struct fr_run *run, struct plan *plan)
 static enum fr_end send_acknowledge(struct fr_run *run)
 {
     run->acknowledged = false;
-    SENDING(run, "acknowledge",
-            fr_exchange_put_patched(run, "acknowledge", 9, 1, NULL, &run->started_patches));
+    fr_arena_reset(&run->phase_arena);
+    for (unsigned i = 0; i < run->shard_count; i++) {
+        struct fr_shard *shard = &run->shards[i];
+        shard->acknowledged = shard->flush_sent = shard->flushed = false;
+        shard->update = NULL;
+        SENDING(shard, "acknowledge",
+                fr_exchange_put_patched(shard, "acknowledge", 9, 1, NULL, &run->started_patches));
+    }
     run->started_patches.len = 0;
     return FR_OK;
 }
 
-static enum fr_end take_acknowledged(struct fr_run *run, const struct fr_json *body)
+/* Keeps the state update of an answer until all shards have answered. */
+static enum fr_end
+keep_update(struct fr_shard *shard, const char *title, const struct fr_json *body)
 {
     struct fr_json *state = NULL;
-    if (run->acknowledged) {
+    enum fr_end end = fr_exchange_state(shard, title, body, &state);
+    shard->update =
+        end == FR_OK && state != NULL ? fr_json_deep(&shard->run->phase_arena, state) : NULL;
+    return end;
+}
+
+/* The updates of all shards in order, framed for the next request; they are taken. */
+static struct fr_json *take_updates(struct fr_run *run, struct fr_buf *framed)
+{
+    struct fr_json *updates = fr_json_new(&run->phase_arena, FR_ARRAY);
+    framed->len = 0;
+    for (unsigned i = 0; i < run->shard_count; i++) {
+        struct fr_shard *shard = &run->shards[i];
+        if (shard->update != NULL) {
+            fr_exchange_add_patch(framed, shard->update);
+            fr_json_push(&run->phase_arena, updates,
+                         fr_json_deep(&run->phase_arena, shard->update));
+            shard->update = NULL;
+        }
+    }
+    return updates;
+}
+
+static enum fr_end take_acknowledged(struct fr_shard *shard, const struct fr_json *body)
+{
+    struct fr_run *run = shard->run;
+    if (shard->acknowledged) {
         return fr_verdict(run, FR_VIOLATION, "rule: Acknowledged exactly once per cycle");
     }
-    run->acknowledged = true;
-    run->acknowledged_patches.len = 0;
-    enum fr_end end = fr_exchange_state(run, "Acknowledged", body, &state);
-    if (end == FR_OK && state != NULL) {
-        fr_exchange_add_patch(&run->acknowledged_patches, state);
-        end = fr_exchange_log(run, "acknowledged", NULL, state, NULL);
+    shard->acknowledged = true;
+    enum fr_end end = keep_update(shard, "Acknowledged", body);
+    for (unsigned i = 0; i < run->shard_count; i++) {
+        if (!run->shards[i].acknowledged) {
+            return end;
+        }
     }
-    return end == FR_OK ? fr_exchange_point(run, "acknowledged.logged") : end;
+    if (end != FR_OK) {
+        return end;
+    }
+    run->acknowledged = true;
+    struct fr_json *updates = take_updates(run, &run->acknowledged_patches);
+    if (updates->count > 0) {
+        end = fr_exchange_log(run, "acknowledged", NULL, updates, NULL);
+    }
+    return end == FR_OK ? fr_exchange_logged(run, "acknowledged.logged") : end;
 }
 
 /* A message between Acknowledge and Flushed. */
-static enum fr_end take_load_phase(struct fr_run *run,
-                                   const struct fr_json *message,
-                                   bool flush_sent,
-                                   bool *ret_flushed)
+static enum fr_end take_load_phase(struct fr_shard *shard, const struct fr_json *message)
 {
+    struct fr_run *run = shard->run;
     const char *kind = fr_exchange_kind(message);
     if (strcmp(kind, "acknowledged") == 0) {
-        return take_acknowledged(run, fr_exchange_body(message));
+        return take_acknowledged(shard, fr_exchange_body(message));
     }
     if (strcmp(kind, "loaded") == 0) {
-        if (!run->acknowledged) {
+        if (!shard->acknowledged) {
             return fr_verdict(run, FR_VIOLATION, "rule: no Loaded before Acknowledged");
         }
         run->txn_loads_answered++;
-        return fr_traffic_loaded(run, fr_exchange_body(message));
+        return fr_traffic_loaded(shard, fr_exchange_body(message));
     }
     if (strcmp(kind, "flushed") == 0) {
-        if (!run->acknowledged) {
+        if (!shard->acknowledged) {
             return fr_verdict(run, FR_VIOLATION, "rule: no Flushed before Acknowledged");
         }
-        if (!flush_sent) {
+        if (!shard->flush_sent) {
             return fr_verdict(run, FR_VIOLATION, "rule: no Flushed before Flush");
         }
-        *ret_flushed = true;
-        return FR_OK;
+        if (shard->flushed) {
+            return fr_verdict(run, FR_VIOLATION, "rule: Flushed exactly once per Flush");
+        }
+        shard->flushed = true;
+        return keep_update(shard, "Flushed", fr_exchange_body(message));
     }
     return fr_verdict(run, FR_VIOLATION,
                       "rule: only Acknowledged, Loaded and Flushed in the Load phase; got %s",
@@ -199,38 +286,75 @@ static enum fr_end take_load_phase(struct fr_run *run,
 /* Takes all messages that are there. */
 static enum fr_end drain_load_phase(struct fr_run *run)
 {
-    for (;;) {
-        struct fr_json *message = NULL;
-        bool flushed = false;
-        enum fr_end end = fr_exchange_take(run, &message);
-        if (end != FR_OK || message == NULL) {
-            return end;
-        }
-        end = take_load_phase(run, message, false, &flushed);
-        if (end != FR_OK) {
-            return end;
+    for (unsigned i = 0; i < run->shard_count; i++) {
+        struct fr_shard *shard = &run->shards[i];
+        /* After Flushed nothing of it is due in this phase. */
+        while (!shard->flushed) {
+            struct fr_json *message = NULL;
+            enum fr_end end = fr_exchange_take(shard, &message);
+            if (end == FR_OK && message != NULL) {
+                end = take_load_phase(shard, message);
+            }
+            if (end != FR_OK) {
+                return end;
+            }
+            if (message == NULL) {
+                break;
+            }
         }
     }
+    return FR_OK;
 }
 
 /* Keeps what waits to be written below a bound, reading meanwhile. */
-static enum fr_end relieve(struct fr_run *run, bool in_load_phase)
+static enum fr_end relieve(struct fr_shard *shard, bool in_load_phase)
 {
+    struct fr_run *run = shard->run;
+    struct fr_peer *peer = &shard->peer;
     int64_t deadline = fr_exchange_deadline(run);
-    while (run->peer.out.len - run->peer.out_sent > OUT_BYTES) {
-        size_t before = run->peer.out.len - run->peer.out_sent;
-        if (fr_peer_is_gone(&run->peer) || run->peer.in_fd < 0) {
-            return fr_exchange_flush(run);
+    while (peer->out.len - peer->out_sent > OUT_BYTES) {
+        size_t before = peer->out.len - peer->out_sent;
+        if (fr_peer_is_gone(peer) || peer->in_fd < 0) {
+            return fr_exchange_flush(shard);
         }
-        enum fr_end end = fr_exchange_turn(run, deadline);
+        enum fr_end end = fr_exchange_turn(run, shard, deadline);
         if (end == FR_OK && in_load_phase) {
             end = drain_load_phase(run);
         }
         if (end != FR_OK) {
             return end;
         }
-        if (run->peer.out.len - run->peer.out_sent < before) {
+        if (peer->out.len - peer->out_sent < before) {
             deadline = fr_exchange_deadline(run);
+        }
+    }
+    return FR_OK;
+}
+
+/* The first shard of which this answer is missing, or NULL. */
+static struct fr_shard *find_missing(struct fr_run *run, bool flushed)
+{
+    for (unsigned i = 0; i < run->shard_count; i++) {
+        struct fr_shard *shard = &run->shards[i];
+        if (!(flushed ? shard->flushed : shard->acknowledged)) {
+            return shard;
+        }
+    }
+    return NULL;
+}
+
+/* Until all shards have answered Acknowledge, or Flush. */
+static enum fr_end wait_load_phase(struct fr_run *run, bool flushed)
+{
+    struct fr_shard *missing = NULL;
+    while ((missing = find_missing(run, flushed)) != NULL) {
+        struct fr_json *message = NULL;
+        enum fr_end end =
+            fr_exchange_receive(missing, flushed ? "Flushed" : "Acknowledged", &message);
+        end = end == FR_OK ? take_load_phase(missing, message) : end;
+        end = end == FR_OK ? drain_load_phase(run) : end;
+        if (end != FR_OK) {
+            return end;
         }
     }
     return FR_OK;
@@ -238,16 +362,7 @@ static enum fr_end relieve(struct fr_run *run, bool in_load_phase)
 
 static enum fr_end wait_acknowledged(struct fr_run *run)
 {
-    while (!run->acknowledged) {
-        struct fr_json *message = NULL;
-        bool flushed = false;
-        enum fr_end end = fr_exchange_receive(run, "Acknowledged", &message);
-        end = end == FR_OK ? take_load_phase(run, message, false, &flushed) : end;
-        if (end != FR_OK) {
-            return end;
-        }
-    }
-    return FR_OK;
+    return wait_load_phase(run, false);
 }
 
 static bool needs_load(const struct fr_run *run, uint32_t binding, const char *key, size_t len)
@@ -266,10 +381,11 @@ static bool needs_load(const struct fr_run *run, uint32_t binding, const char *k
 
 static enum fr_end send_load(struct fr_run *run, uint32_t binding, const char *key, size_t len)
 {
-    SENDING(run, "load", fr_traffic_put_load(run, binding, key, len));
+    struct fr_shard *shard = fr_traffic_route(run, key, len);
+    SENDING(shard, "load", fr_traffic_put_load(shard, binding, key, len));
     run->loads++;
     run->txn_loads_sent++;
-    return relieve(run, true);
+    return relieve(shard, true);
 }
 
 /* The keys of a generated transaction, straight from the generator. */
@@ -358,35 +474,40 @@ static enum fr_end check_found(struct fr_run *run)
     return FR_OK;
 }
 
+/* A Flushed that is already there was written before Flush. */
+static enum fr_end settle_all(struct fr_run *run)
+{
+    enum fr_end end = FR_OK;
+    for (unsigned i = 0; end == FR_OK && i < run->shard_count; i++) {
+        end = fr_exchange_flush(&run->shards[i]);
+    }
+    if (end == FR_OK) {
+        fr_exchange_settle(run);
+    }
+    return end;
+}
+
 static enum fr_end flush_loads(struct fr_run *run)
 {
-    struct fr_json *message = NULL;
-    struct fr_json *state = NULL;
-    bool flushed = false;
-
-    /* A Flushed that is already there was written before Flush. */
-    enum fr_end end = fr_exchange_flush(run);
-    while (end == FR_OK && fr_peer_pump(&run->peer, 0)) {
-    }
+    enum fr_end end = settle_all(run);
     end = end == FR_OK ? drain_load_phase(run) : end;
     if (end != FR_OK) {
         return end;
     }
-    SENDING(run, "flush",
-            fr_exchange_put_patched(run, "flush", 6, 1, NULL, &run->acknowledged_patches));
-    run->flushed_patches.len = 0;
-    while (!flushed) {
-        end = fr_exchange_receive(run, "Flushed", &message);
-        end = end == FR_OK ? take_load_phase(run, message, true, &flushed) : end;
-        if (end != FR_OK) {
-            return end;
-        }
+    for (unsigned i = 0; i < run->shard_count; i++) {
+        struct fr_shard *shard = &run->shards[i];
+        SENDING(shard, "flush",
+                fr_exchange_put_patched(shard, "flush", 6, 1, NULL, &run->acknowledged_patches));
+        shard->flush_sent = true;
     }
-    end = fr_exchange_state(run, "Flushed", fr_exchange_body(message), &state);
-    if (end == FR_OK && state != NULL) {
-        fr_exchange_add_patch(&run->flushed_patches, state);
-        end = fr_exchange_log(run, "flushed", NULL, state, NULL);
-        end = end == FR_OK ? fr_exchange_point(run, "flushed.logged") : end;
+    end = wait_load_phase(run, true);
+    if (end != FR_OK) {
+        return end;
+    }
+    struct fr_json *updates = take_updates(run, &run->flushed_patches);
+    if (updates->count > 0) {
+        end = fr_exchange_log(run, "flushed", NULL, updates, NULL);
+        end = end == FR_OK ? fr_exchange_logged(run, "flushed.logged") : end;
     }
     return end == FR_OK ? check_found(run) : end;
 }
@@ -412,12 +533,13 @@ static enum fr_end send_store(struct fr_run *run,
                               size_t len,
                               const struct fr_stored *stored)
 {
-    SENDING(run, "store", fr_traffic_put_store(run, binding, key, len, stored));
+    struct fr_shard *shard = fr_traffic_route(run, key, len);
+    SENDING(shard, "store", fr_traffic_put_store(shard, binding, key, len, stored));
     run->stores++;
     run->deletes += stored->deleted;
     run->updates += stored->exists;
     note_max_key(run, binding, key, len);
-    return relieve(run, false);
+    return relieve(shard, false);
 }
 
 /* Generated keys ascend, so they can be stored as they are made, binding after binding. */
@@ -499,14 +621,14 @@ static enum fr_end send_stores(struct fr_run *run)
 /* Nothing may have been written in the Store phase. */
 static enum fr_end check_silence(struct fr_run *run)
 {
-    struct fr_json *message = NULL;
-    enum fr_end end = fr_exchange_flush(run);
-    while (end == FR_OK && fr_peer_pump(&run->peer, 0)) {
-    }
-    end = end == FR_OK ? fr_exchange_take(run, &message) : end;
-    if (end == FR_OK && message != NULL) {
-        return fr_verdict(run, FR_VIOLATION, "rule: no response during the Store phase; got %s",
-                          fr_exchange_title(fr_exchange_kind(message)));
+    enum fr_end end = settle_all(run);
+    for (unsigned i = 0; end == FR_OK && i < run->shard_count; i++) {
+        struct fr_json *message = NULL;
+        end = fr_exchange_take(&run->shards[i], &message);
+        if (end == FR_OK && message != NULL) {
+            return fr_verdict(run, FR_VIOLATION, "rule: no response during the Store phase; got %s",
+                              fr_exchange_title(fr_exchange_kind(message)));
+        }
     }
     return end;
 }
@@ -574,35 +696,47 @@ static struct fr_json *list_max_keys(struct fr_run *run)
     return object;
 }
 
-static enum fr_end commit(struct fr_run *run, const struct plan *plan)
+static enum fr_end take_started(struct fr_shard *shard)
 {
     struct fr_json *message = NULL;
-    struct fr_json *state = NULL;
-    enum fr_end end = check_silence(run);
-    if (end != FR_OK) {
-        return end;
-    }
-    SENDING(run, "startCommit",
-            fr_exchange_put_patched(run, "startCommit", 8, 2, make_checkpoint(run, plan),
-                                    &run->flushed_patches));
-    end = fr_exchange_receive(run, "StartedCommit", &message);
+    enum fr_end end = fr_exchange_receive(shard, "StartedCommit", &message);
     if (end == FR_OK && strcmp(fr_exchange_kind(message), "startedCommit") != 0) {
-        return fr_verdict(run, FR_VIOLATION,
+        return fr_verdict(shard->run, FR_VIOLATION,
                           "rule: only StartedCommit answers StartCommit, and nothing during the "
                           "Store phase; got %s",
                           fr_exchange_title(fr_exchange_kind(message)));
     }
-    end = end == FR_OK ? fr_exchange_state(run, "StartedCommit", fr_exchange_body(message), &state)
-                       : end;
+    return end == FR_OK ? keep_update(shard, "StartedCommit", fr_exchange_body(message)) : end;
+}
+
+static enum fr_end start_commit(struct fr_run *run, const struct plan *plan)
+{
+    enum fr_end end = FR_OK;
+    struct fr_json *checkpoint = make_checkpoint(run, plan);
+    fr_arena_reset(&run->phase_arena);
+    for (unsigned i = 0; i < run->shard_count; i++) {
+        struct fr_shard *shard = &run->shards[i];
+        shard->update = NULL;
+        SENDING(
+            shard, "startCommit",
+            fr_exchange_put_patched(shard, "startCommit", 8, 2, checkpoint, &run->flushed_patches));
+    }
+    for (unsigned i = 0; end == FR_OK && i < run->shard_count; i++) {
+        end = take_started(&run->shards[i]);
+    }
+    return end;
+}
+
+static enum fr_end commit(struct fr_run *run, const struct plan *plan)
+{
+    enum fr_end end = check_silence(run);
+    end = end == FR_OK ? start_commit(run, plan) : end;
     if (end != FR_OK) {
         return end;
     }
-    run->started_patches.len = 0;
-    if (state != NULL) {
-        fr_exchange_add_patch(&run->started_patches, state);
-    }
+    struct fr_json *updates = take_updates(run, &run->started_patches);
     struct fr_commit record = {plan->from, plan->to, plan->marks};
-    end = fr_exchange_log(run, "commit", &record, state, list_max_keys(run));
+    end = fr_exchange_log(run, "commit", &record, updates, list_max_keys(run));
     if (end != FR_OK) {
         return end;
     }
@@ -621,8 +755,10 @@ static enum fr_end commit(struct fr_run *run, const struct plan *plan)
     run->documents += plan->to - plan->from;
     run->transactions++;
     run->session_commits++;
-    fr_peer_sample(&run->peer);
-    return fr_exchange_point(run, "commit.logged");
+    for (unsigned i = 0; i < run->shard_count; i++) {
+        fr_peer_sample(&run->shards[i].peer);
+    }
+    return fr_exchange_logged(run, "commit.logged");
 }
 
 /* ---------------------------------------------------------------- the session */
@@ -651,24 +787,42 @@ static enum fr_end transact(struct fr_run *run, const struct plan *plan)
     return end == FR_OK ? commit(run, plan) : end;
 }
 
-static bool must_stop(const struct fr_run *run)
+bool fr_session_must_stop(const struct fr_run *run)
 {
     return fr_session_is_drained(run) || (run->options.max_transactions > 0 &&
                                           run->transactions >= run->options.max_transactions);
 }
 
 /* v1 ends a session with end of input right after an Acknowledge, and wants its answer. */
-static enum fr_end end_after_acknowledge(struct fr_run *run)
+static enum fr_end end_after_acknowledge(struct fr_shard *shard)
 {
     struct fr_json *body = NULL;
-    enum fr_end end = fr_exchange_flush(run);
+    enum fr_end end = fr_exchange_flush(shard);
     if (end == FR_OK) {
-        fr_peer_sample(&run->peer);
-        fr_peer_close_input(&run->peer);
-        end = fr_exchange_expect(run, "acknowledged", &body);
+        fr_peer_sample(&shard->peer);
+        shard->is_ending = true;
+        fr_peer_close_input(&shard->peer);
+        end = fr_exchange_expect(shard, "acknowledged", &body);
     }
-    end = end == FR_OK ? take_acknowledged(run, body) : end;
-    return end == FR_OK ? fr_exchange_expect_end(run, false) : end;
+    end = end == FR_OK ? take_acknowledged(shard, body) : end;
+    return end == FR_OK ? fr_exchange_expect_end(shard, false) : end;
+}
+
+/* The session is over, whether another one follows or not. */
+static bool is_over(const struct fr_run *run)
+{
+    return fr_session_must_stop(run) || (run->options.session_commits > 0 &&
+                                         run->session_commits >= run->options.session_commits);
+}
+
+/* Is it to end with work that the log has and nobody has applied? */
+static bool is_left_undrained(const struct fr_run *run)
+{
+    if (fr_session_must_stop(run)) {
+        return run->options.not_drained && run->session_commits > 0;
+    }
+    return run->options.turn == FR_TURN_NOT_DRAINED ||
+           (run->options.turn == FR_TURN_ALTERNATE && run->sessions % 2 == 1);
 }
 
 enum fr_end fr_session_transactions(struct fr_run *run)
@@ -680,18 +834,17 @@ enum fr_end fr_session_transactions(struct fr_run *run)
     run->flushed_patches.len = 0;
     enum fr_end end = open_session(run);
     while (end == FR_OK) {
-        bool stop = must_stop(run);
-        bool undrained = run->options.not_drained && run->session_commits > 0;
-        if (stop && (undrained || trailed)) {
-            end = fr_exchange_flush(run);
-            return end == FR_OK ? fr_exchange_expect_end(run, true) : end;
+        bool stop = is_over(run);
+        if (stop && (trailed || is_left_undrained(run))) {
+            end = settle_all(run);
+            return end == FR_OK ? fr_exchange_expect_all_ends(run, true) : end;
         }
         end = send_acknowledge(run);
         if (end != FR_OK) {
             return end;
         }
         if (stop && !run->options.is_v2) {
-            return end_after_acknowledge(run);
+            return end_after_acknowledge(&run->shards[0]);
         }
         struct plan plan = {run->position, run->position, run->marks, true};
         if (stop) {

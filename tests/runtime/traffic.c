@@ -28,6 +28,30 @@ static void put_key_text(struct fr_buf *text, const char *key, size_t len)
     }
 }
 
+/* ---------------------------------------------------------------- routing */
+
+/* Any hash that spreads well will do; the real runtime's is another (README). */
+static uint32_t hash_key(const char *key, size_t len)
+{
+    uint64_t hash = 0xcbf29ce484222325U;
+    for (size_t i = 0; i < len; i++) {
+        hash = (hash ^ (unsigned char)key[i]) * 0x100000001b3U;
+    }
+    hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdU;
+    hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53U;
+    return (uint32_t)((hash ^ hash >> 33) >> 32);
+}
+
+struct fr_shard *fr_traffic_route(struct fr_run *run, const char *key, size_t len)
+{
+    uint32_t hash = hash_key(key, len);
+    unsigned at = 0;
+    while (hash > run->shards[at].key_end) {
+        at++;
+    }
+    return &run->shards[at];
+}
+
 /* ---------------------------------------------------------------- collecting */
 
 static void add_link(struct fr_run *run, struct fr_entry *entry, uint64_t position)
@@ -159,10 +183,10 @@ static void put_packed_json(struct fr_buf *out, const char *name, const char *by
     fr_buf_putc(out, '"');
 }
 
-static void put_key_json(struct fr_run *run, const char *key, size_t len)
+static void put_key_json(struct fr_shard *shard, const char *key, size_t len)
 {
-    struct fr_buf *out = &run->peer.out;
-    if (run->options.is_v2) {
+    struct fr_buf *out = &shard->peer.out;
+    if (shard->run->options.is_v2) {
         fr_buf_puts(out, "\"key\":");
         (void)fr_tuple_put_json(out, key, len);
     } else {
@@ -186,12 +210,12 @@ static size_t field_bytes(size_t len)
     return 1 + varint_bytes(len) + len;
 }
 
-void fr_traffic_put_load(struct fr_run *run, uint32_t binding, const char *key, size_t len)
+void fr_traffic_put_load(struct fr_shard *shard, uint32_t binding, const char *key, size_t len)
 {
-    struct fr_buf *out = &run->peer.out;
-    if (run->options.codec == FR_CODEC_JSON) {
+    struct fr_buf *out = &shard->peer.out;
+    if (shard->run->options.codec == FR_CODEC_JSON) {
         put_binding_json(out, "load", binding);
-        put_key_json(run, key, len);
+        put_key_json(shard, key, len);
         fr_buf_puts(out, "}}\n");
         return;
     }
@@ -206,16 +230,17 @@ void fr_traffic_put_load(struct fr_run *run, uint32_t binding, const char *key, 
     end_frame(out, start);
 }
 
-static void put_store_json(struct fr_run *run,
+static void put_store_json(struct fr_shard *shard,
                            uint32_t binding,
                            const char *key,
                            size_t len,
                            const struct fr_stored *stored)
 {
-    struct fr_buf *out = &run->peer.out;
+    struct fr_run *run = shard->run;
+    struct fr_buf *out = &shard->peer.out;
     const struct fr_binding *to = &run->task.bindings[binding];
     put_binding_json(out, "store", binding);
-    put_key_json(run, key, len);
+    put_key_json(shard, key, len);
     if (run->options.is_v2) {
         fr_buf_puts(out, ",\"values\":");
         fr_buf_put(out, stored->values->data, stored->values->len);
@@ -231,16 +256,17 @@ static void put_store_json(struct fr_run *run,
     fr_buf_puts(out, "}}\n");
 }
 
-void fr_traffic_put_store(struct fr_run *run,
+void fr_traffic_put_store(struct fr_shard *shard,
                           uint32_t binding,
                           const char *key,
                           size_t len,
                           const struct fr_stored *stored)
 {
-    struct fr_buf *out = &run->peer.out;
+    struct fr_run *run = shard->run;
+    struct fr_buf *out = &shard->peer.out;
     const struct fr_binding *to = &run->task.bindings[binding];
     if (run->options.codec == FR_CODEC_JSON) {
-        put_store_json(run, binding, key, len, stored);
+        put_store_json(shard, binding, key, len, stored);
         return;
     }
     size_t inner = field_bytes(len) + (binding > 0 ? 1 + varint_bytes(binding) : 0);
@@ -326,8 +352,9 @@ compare_with_model(struct fr_run *run, const struct fr_entry *entry, const struc
     return end;
 }
 
-enum fr_end fr_traffic_loaded(struct fr_run *run, const struct fr_json *loaded)
+enum fr_end fr_traffic_loaded(struct fr_shard *shard, const struct fr_json *loaded)
 {
+    struct fr_run *run = shard->run;
     int64_t index = 0;
     const struct fr_json *doc = fr_json_get(loaded, "doc");
     struct fr_buf key = {0};
@@ -352,7 +379,7 @@ enum fr_end fr_traffic_loaded(struct fr_run *run, const struct fr_json *loaded)
     bool has_key = fr_binding_pack_key(binding, doc, &key);
     struct fr_entry *entry =
         has_key ? fr_keymap_find(&run->txn, (uint32_t)index, key.data, key.len) : NULL;
-    if (entry == NULL || !entry->load_sent) {
+    if (entry == NULL || !entry->load_sent || fr_traffic_route(run, key.data, key.len) != shard) {
         fr_json_put(&text, doc);
         end = fr_verdict(run, FR_MISMATCH,
                          "mismatch: Loaded returned a document that was not asked for: "
