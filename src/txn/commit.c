@@ -4,9 +4,10 @@
  * table, in one SQL transaction; then a patch that clears them from the state, and their files to
  * the trash.
  *
- *      LISTING -> CONNECTING -> RUNNING -> done
- *                     ^            |
- *                     +- WAITING <- ROLLING_BACK -> EXPLAINING -> done (with the explained error)
+ *      LISTING (manifests) -> ATTEMPTING -> done
+ *           ^                      |
+ *           +----------------------+     some of the entries turned out to be applied: the rest is
+ * planned anew
  *
  * The statements between LOCK and COMMIT go out in one flight, the check of ownership and tokens
  * first among them. COMMIT is sent only after every answer was looked at, so what was done on a
@@ -24,23 +25,17 @@
 
 #include <inttypes.h>
 
-#define COMMIT_STATES(X)                                                                           \
-    X(BEGINNING) X(LISTING) X(CONNECTING) X(RUNNING) X(ROLLING_BACK) X(EXPLAINING) X(WAITING)
+#define COMMIT_STATES(X) X(BEGINNING) X(LISTING) X(ATTEMPTING)
 #define COMMIT_ENUM(name) COMMIT_##name,
 enum commit_state { COMMIT_STATES(COMMIT_ENUM) };
 static const char *const commit_state_names[] = {COMMIT_STATES(OP_STATE_NAME)};
 static const uint32_t commit_moves[] = {
     [COMMIT_BEGINNING] = OP_MOVE(COMMIT_LISTING),
-    [COMMIT_LISTING] = OP_MOVE(COMMIT_CONNECTING),
-    [COMMIT_CONNECTING] = OP_MOVE(COMMIT_RUNNING) | OP_MOVE(COMMIT_WAITING),
-    [COMMIT_RUNNING] =
-        OP_MOVE(COMMIT_ROLLING_BACK) | OP_MOVE(COMMIT_WAITING) | OP_MOVE(COMMIT_LISTING),
-    [COMMIT_ROLLING_BACK] =
-        OP_MOVE(COMMIT_EXPLAINING) | OP_MOVE(COMMIT_WAITING) | OP_MOVE(COMMIT_LISTING),
-    [COMMIT_WAITING] = OP_MOVE(COMMIT_CONNECTING),
+    [COMMIT_LISTING] = OP_MOVE(COMMIT_ATTEMPTING),
+    [COMMIT_ATTEMPTING] = OP_MOVE(COMMIT_LISTING),
 };
 
-/* What CHECK's rows said; decides what follows the rollback. */
+/* What CHECK's rows said; decides what follows the failure. */
 enum verdict {
     VERDICT_NONE,     /* nothing against committing */
     VERDICT_REPLACED, /* another instance is the owner now */
@@ -70,10 +65,10 @@ struct commit_op {
     struct arena *check_arena; /* of one attempt's rows */
     struct fence_rows rows;
     enum verdict verdict;
-    struct timer *timer;
-    unsigned attempt, failed_statement;
-    uint64_t result_ms; /* when the last statement answered */
-    struct error *failure;
+    unsigned listings;     /* so that manifests made anew have names of their own */
+    bool must_check_first; /* an outcome is not known */
+    uint64_t result_ms;    /* when the last statement answered */
+    struct op *attempt;    /* while under way */
     struct op_reply reply;
 };
 
@@ -231,7 +226,7 @@ put_manifest(struct commit_op *self, unsigned binding, const char *role, const s
         return SPAN_NONE;
     }
     struct span key = span_of(arena_printf(self->arena, "%sr%06" PRIu64 "-a%u-b%04u-%s.manifest",
-                                           txn->prefix, txn->round, self->attempt, binding, role));
+                                           txn->prefix, txn->round, self->listings, binding, role));
     manifests_put(&self->manifests, key, files, &self->trash);
     return key;
 }
@@ -287,7 +282,7 @@ static struct error *make_plan(struct commit_op *self)
         .key_end = txn->options.key_end,
         .fence = txn->fence,
         .tokens_json = tokens,
-        .must_check_first = self->attempt > 0,
+        .must_check_first = self->must_check_first,
         .works = works,
         .work_count = self->work_count,
         .copy = txn_copy_options(txn),
@@ -299,6 +294,7 @@ static struct error *make_plan(struct commit_op *self)
 /* Manifests of what is left to apply, then the plan over them. */
 static void start_listing(struct commit_op *self)
 {
+    self->listings++;
     gather_all(self);
     manifests_init(&self->manifests, self->txn, &self->op);
     for (unsigned i = 0; i < self->work_count; i++) {
@@ -311,14 +307,6 @@ static void start_listing(struct commit_op *self)
     op_fail(&self->op, make_plan(self));
     op_set_state(&self->op, COMMIT_LISTING);
     op_mark(&self->op);
-}
-
-static void start_connecting(struct commit_op *self)
-{
-    self->attempt++;
-    op_reply_expect(&self->reply, &self->op);
-    link_connect(self->txn, op_reply_done, &self->reply);
-    op_set_state(&self->op, COMMIT_CONNECTING);
 }
 
 /* ---------------------------------------------------------------- answers */
@@ -431,50 +419,34 @@ static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
     return NULL;
 }
 
-static void start_running(struct commit_op *self)
+/* ---------------------------------------------------------------- tries */
+
+static struct error *prepare(void *ctx, unsigned number)
 {
-    struct pgc_batch batch = {
-        .statements = self->plan.statements,
-        .count = self->plan.count,
-        .on_row = take_row,
-        .on_result = take_result,
-        .ctx = self,
-    };
+    struct commit_op *self = ctx;
+
     arena_reset(self->check_arena);
     fence_rows_init(&self->rows, self->check_arena, self->txn->options.key_begin,
                     self->txn->options.key_end);
     self->verdict = VERDICT_NONE;
     self->result_ms = loop_now_ms(self->txn->loop);
-    op_reply_expect(&self->reply, &self->op);
-    pgc_run(self->txn->link.conn, &batch, op_reply_done, &self->reply);
-    op_set_state(&self->op, COMMIT_RUNNING);
+    if (number == 1) {
+        return NULL;
+    }
+    self->must_check_first = true;
+    plan_wipe(&self->plan);
+    return make_plan(self);
 }
 
-/* ---------------------------------------------------------------- after a failure */
-
-static const struct pgc_statement rollback = {
-    .label = "rolling back", .sql = "ROLLBACK", .sync = true};
-
-static void start_rolling_back(struct commit_op *self)
+static bool may_retry(void *ctx)
 {
-    struct pgc_batch batch = {.statements = &rollback, .count = 1};
-    op_reply_expect(&self->reply, &self->op);
-    pgc_run(self->txn->link.conn, &batch, op_reply_done, &self->reply);
-    op_set_state(&self->op, COMMIT_ROLLING_BACK);
+    const struct commit_op *self = ctx;
+    return self->verdict == VERDICT_NONE;
 }
 
-static bool is_copy_failure(const struct commit_op *self)
+static struct names copied_files(void *ctx, unsigned binding)
 {
-    return self->verdict == VERDICT_NONE && error_code_of(self->failure) == ERROR_SQL &&
-           error_class_of(self->failure) != ERROR_RETRY &&
-           self->failed_statement < self->plan.count &&
-           self->plan.notes[self->failed_statement].step == PLAN_COPY;
-}
-
-static void start_explaining(struct commit_op *self)
-{
-    unsigned binding = self->plan.notes[self->failed_statement].binding;
-    struct error *err = self->failure;
+    struct commit_op *self = ctx;
     unsigned i = 0;
 
     while (i + 1 < self->work_count && self->works[i].plan.binding != binding) {
@@ -482,11 +454,23 @@ static void start_explaining(struct commit_op *self)
     }
     struct names files = self->works[i].store_files;
     append_names(self, &files, &self->works[i].delete_files);
-    self->failure = NULL;
+    return files;
+}
+
+static void start_attempt(struct commit_op *self)
+{
+    struct attempt_hooks hooks = {
+        .on_row = take_row,
+        .on_result = take_result,
+        .prepare = prepare,
+        .may_retry = may_retry,
+        .copied_files = copied_files,
+        .retry_message = "applying staged work failed, trying again",
+        .ctx = self,
+    };
     op_reply_expect(&self->reply, &self->op);
-    explain_start(self->txn, err, self->works[i].plan.table->identifier, &files, op_reply_done,
-                  &self->reply);
-    op_set_state(&self->op, COMMIT_EXPLAINING);
+    self->attempt = attempt_start(self->txn, &self->plan, &hooks, op_reply_done, &self->reply);
+    op_set_state(&self->op, COMMIT_ATTEMPTING);
 }
 
 static bool all_are_applied(const struct commit_op *self)
@@ -505,8 +489,6 @@ static void drop_applied(struct commit_op *self)
 {
     struct txn *txn = self->txn;
 
-    error_drop(self->failure, "the entries are settled, which is what was wanted");
-    self->failure = NULL;
     log_event(LOG_INFO, "staged work was applied before and is not applied again",
               LOG_INT("round", txn->round), LOG_END);
     for (unsigned i = 0; i < self->rows.own.count; i++) {
@@ -519,55 +501,20 @@ static void drop_applied(struct commit_op *self)
     }
     manifests_done(&self->manifests);
     plan_wipe(&self->plan);
+    self->must_check_first = true;
     start_listing(self); /* what is left has other files */
 }
 
-/* The attempt failed and its transaction is gone (rolled back, or with its connection). */
-static void judge(struct commit_op *self)
-{
-    struct error *err = self->failure;
-
-    if (self->verdict == VERDICT_APPLIED) {
-        drop_applied(self);
-        return;
-    }
-    if (op_must_stop(&self->op)) {
-        self->failure = NULL;
-        op_fail(&self->op, err);
-        op_finish(&self->op);
-        return;
-    }
-    if (self->verdict == VERDICT_NONE && error_class_of(err) == ERROR_RETRY &&
-        backoff_may_retry(&txn_sql_backoff, self->attempt)) {
-        self->failure = NULL;
-        log_event(LOG_WARN, "applying staged work failed, trying again",
-                  LOG_INT("round", self->txn->round), LOG_INT("attempt", self->attempt),
-                  LOG_STR("error", error_text(err)), LOG_END);
-        error_free(err);
-        if (self->txn->options.figures) {
-            self->txn->options.figures->sql_retries++;
-        }
-        timer_start(self->timer, backoff_next(&txn_sql_backoff, self->attempt, &self->txn->random));
-        op_set_state(&self->op, COMMIT_WAITING);
-        return;
-    }
-    self->failure = NULL;
-    op_fail(&self->op, err);
-    op_finish(&self->op);
-}
-
-static void after_running(struct commit_op *self, struct error *err)
+static void after_attempt(struct commit_op *self, struct error *err)
 {
     if (!err) {
         op_finish_won(&self->op);
-        return;
-    }
-    self->failure = err;
-    self->failed_statement = link_last_failed(self->txn);
-    if (link_is_connected(self->txn)) {
-        start_rolling_back(self);
+    } else if (self->verdict == VERDICT_APPLIED) {
+        error_drop(err, "the entries are settled, which is what was wanted");
+        drop_applied(self);
     } else {
-        judge(self);
+        op_fail(&self->op, err);
+        op_finish(&self->op);
     }
 }
 
@@ -601,53 +548,13 @@ static void commit_step(struct op *op)
         if (op_must_stop(op)) {
             op_finish(op);
         } else {
-            start_connecting(self);
+            start_attempt(self);
         }
         break;
-    case COMMIT_CONNECTING:
-        if (!op_reply_take(&self->reply, &err)) {
-            return;
-        }
-        if (err) {
-            self->failure = err;
-            self->verdict = VERDICT_NONE;
-            judge(self);
-        } else if (op_must_stop(op)) {
-            op_finish(op);
-        } else {
-            start_running(self);
-        }
-        break;
-    case COMMIT_RUNNING:
+    case COMMIT_ATTEMPTING:
         if (op_reply_take(&self->reply, &err)) {
-            after_running(self, err);
-        }
-        break;
-    case COMMIT_ROLLING_BACK:
-        if (!op_reply_take(&self->reply, &err)) {
-            return;
-        }
-        error_drop(err, "a connection that cannot roll back is replaced by the next use");
-        if (is_copy_failure(self) && !op_must_stop(op)) {
-            start_explaining(self);
-        } else {
-            judge(self);
-        }
-        break;
-    case COMMIT_EXPLAINING:
-        if (op_reply_take(&self->reply, &err)) {
-            op_fail(op, err);
-            op_finish(op);
-        }
-        break;
-    case COMMIT_WAITING:
-        if (op_must_stop(op)) {
-            op_finish(op);
-        } else if (timer_has_expired(self->timer)) {
-            timer_stop(self->timer);
-            plan_wipe(&self->plan);
-            op_fail(op, make_plan(self)); /* this time the check goes first, alone */
-            start_connecting(self);
+            self->attempt = NULL;
+            after_attempt(self, err);
         }
         break;
     }
@@ -720,7 +627,6 @@ static void commit_done(void *ctx, struct error *err)
     plan_wipe(&self->plan);
     manifests_done(&self->manifests);
     trash_send(txn, &self->trash);
-    error_drop(self->failure, "an earlier failure is reported");
     if (err) {
         txn_fail(txn, error_wrap(err, "applying staged work"));
     } else {
@@ -743,7 +649,6 @@ void commit_start(struct txn *txn)
     txn->commit_op = self;
     txn->background++;
     op_init(&self->op, txn->loop, &commit_kind, commit_done, self);
-    self->timer = timer_new(&self->op);
     op_mark(&self->op);
 }
 
@@ -752,5 +657,8 @@ void commit_cancel(struct txn *txn)
     if (txn->commit_op) {
         op_cancel(&txn->commit_op->op);
         manifests_cancel(&txn->commit_op->manifests);
+        if (txn->commit_op->attempt) {
+            op_cancel(txn->commit_op->attempt);
+        }
     }
 }

@@ -10,6 +10,7 @@
  *   load.c    keys to look up, and the query that answers them
  *   store.c   rows to write, entries at StartCommit
  *   commit.c  Acknowledge: applying what is pending
+ *   attempt.c a plan run until it succeeds or must not be tried again
  *   trash.c   objects nobody needs any more, deleted in the background
  *   plan.c, fence.c, entry.c   pure: statements, ownership, documents
  */
@@ -210,6 +211,27 @@ void manifests_cancel(struct manifests *manifests);
 /* True once all have answered: *ret_err is the first failure. */
 bool manifests_take(struct manifests *manifests, struct error **ret_err);
 void manifests_done(struct manifests *manifests);
+
+/* ---- attempt.c: a plan, run until it succeeds or must not be tried again */
+struct attempt_hooks {
+    struct error *(*on_row)(void *ctx, unsigned index, const struct pgc_row *row);
+    struct error *(*on_result)(void *ctx, unsigned index, int64_t tag_rows); /* may be NULL */
+    /* Before each try (number 1 is the first): forgets what the last one taught, may change the
+     * plan. */
+    struct error *(*prepare)(void *ctx, unsigned number);
+    /* May a failure that would pass by itself be followed by another try? */
+    bool (*may_retry)(void *ctx);
+    /* What the COPY for this binding read, for the explanation of its failure. */
+    struct names (*copied_files)(void *ctx, unsigned binding);
+    const char *retry_message; /* logged when another try follows */
+    void *ctx;
+};
+/* plan is lent until done. The returned operation may be cancelled until done. */
+struct op *attempt_start(struct txn *txn,
+                         const struct plan *plan,
+                         const struct attempt_hooks *hooks,
+                         op_done_fn *done,
+                         void *ctx);
 
 /* ---- explain.c: a COPY failed; what the server's table of load errors says becomes part of err.
  * Consumes err; done(ctx, err) always has an error. files: what was copied. The connection must be

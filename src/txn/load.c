@@ -3,9 +3,7 @@
  * that the warehouse has under them, after Flush. Until then keys are only staged: the query must
  * see the transaction that is still being applied.
  *
- *      ENDING -> LISTING -> CONNECTING -> RUNNING -> done
- *                               ^            |
- *                               +-- WAITING <-- ROLLING_BACK -> EXPLAINING -> done
+ *      ENDING (files) -> LISTING (manifests) -> ATTEMPTING (the query) -> done
  *
  * A query that broke before its first document came back is run again: it only reads. After that it
  * is not, since the runtime accepts each document once.
@@ -17,20 +15,14 @@
 
 #include <inttypes.h>
 
-#define LOAD_STATES(X)                                                                             \
-    X(BEGINNING)                                                                                   \
-    X(ENDING) X(LISTING) X(CONNECTING) X(RUNNING) X(ROLLING_BACK) X(EXPLAINING) X(WAITING)
+#define LOAD_STATES(X) X(BEGINNING) X(ENDING) X(LISTING) X(ATTEMPTING)
 #define LOAD_ENUM(name) LOAD_##name,
 enum load_state { LOAD_STATES(LOAD_ENUM) };
 static const char *const load_state_names[] = {LOAD_STATES(OP_STATE_NAME)};
 static const uint32_t load_moves[] = {
     [LOAD_BEGINNING] = OP_MOVE(LOAD_ENDING),
     [LOAD_ENDING] = OP_MOVE(LOAD_LISTING),
-    [LOAD_LISTING] = OP_MOVE(LOAD_CONNECTING),
-    [LOAD_CONNECTING] = OP_MOVE(LOAD_RUNNING) | OP_MOVE(LOAD_WAITING),
-    [LOAD_RUNNING] = OP_MOVE(LOAD_ROLLING_BACK) | OP_MOVE(LOAD_WAITING),
-    [LOAD_ROLLING_BACK] = OP_MOVE(LOAD_EXPLAINING) | OP_MOVE(LOAD_WAITING),
-    [LOAD_WAITING] = OP_MOVE(LOAD_CONNECTING),
+    [LOAD_LISTING] = OP_MOVE(LOAD_ATTEMPTING),
 };
 
 struct load_op {
@@ -43,10 +35,7 @@ struct load_op {
     unsigned lookup_count;
     struct names *files; /* of each lookup, for the explanation */
     struct plan plan;
-    struct timer *timer;
-    unsigned attempt;
-    unsigned failed_statement;
-    struct error *failure;
+    struct op *attempt; /* while under way */
     struct op_reply reply;
 };
 
@@ -160,14 +149,6 @@ static void put_manifests(struct load_op *self)
     op_set_state(&self->op, LOAD_LISTING);
 }
 
-static void start_connecting(struct load_op *self)
-{
-    self->attempt++;
-    op_reply_expect(&self->reply, &self->op);
-    link_connect(self->txn, op_reply_done, &self->reply);
-    op_set_state(&self->op, LOAD_CONNECTING);
-}
-
 static struct error *take_count(const struct load_op *self, unsigned index, struct span text)
 {
     const struct plan_note *note = &self->plan.notes[index];
@@ -218,83 +199,44 @@ static struct error *take_row(void *ctx, unsigned index, const struct pgc_row *r
     }
 }
 
-static void start_running(struct load_op *self)
+static struct error *prepare(void *ctx, unsigned number)
 {
-    struct pgc_batch batch = {
-        .statements = self->plan.statements,
-        .count = self->plan.count,
-        .on_row = take_row,
-        .ctx = self,
-    };
-    op_reply_expect(&self->reply, &self->op);
-    pgc_run(self->txn->link.conn, &batch, op_reply_done, &self->reply);
-    op_set_state(&self->op, LOAD_RUNNING);
+    (void)ctx;
+    (void)number;
+    return NULL;
 }
 
-/* The attempt failed and its transaction is gone: explain, try again, or give up. */
-static void judge(struct load_op *self)
+/* The runtime accepts each document once. */
+static bool may_retry(void *ctx)
 {
-    struct error *err = self->failure;
-    bool may_retry = error_class_of(err) == ERROR_RETRY && self->txn->loaded_count == 0 &&
-                     !op_must_stop(&self->op) && backoff_may_retry(&txn_sql_backoff, self->attempt);
-
-    self->failure = NULL;
-    if (may_retry) {
-        log_event(LOG_WARN, "looking up documents failed, trying again",
-                  LOG_INT("round", self->txn->round), LOG_INT("attempt", self->attempt),
-                  LOG_STR("error", error_text(err)), LOG_END);
-        error_free(err);
-        timer_start(self->timer, backoff_next(&txn_sql_backoff, self->attempt, &self->txn->random));
-        op_set_state(&self->op, LOAD_WAITING);
-        return;
-    }
-    op_fail(&self->op, err);
-    op_finish(&self->op);
+    const struct load_op *self = ctx;
+    return self->txn->loaded_count == 0;
 }
 
-static void start_explaining(struct load_op *self)
+static struct names copied_files(void *ctx, unsigned binding)
 {
-    unsigned binding = self->plan.notes[self->failed_statement].binding;
-    struct error *err = self->failure;
+    const struct load_op *self = ctx;
     unsigned i = 0;
 
     while (i + 1 < self->lookup_count && self->lookups[i].binding != binding) {
         i++;
     }
-    self->failure = NULL;
-    op_reply_expect(&self->reply, &self->op);
-    explain_start(self->txn, err, self->lookups[i].table->identifier, &self->files[i],
-                  op_reply_done, &self->reply);
-    op_set_state(&self->op, LOAD_EXPLAINING);
+    return self->files[i];
 }
 
-static const struct pgc_statement rollback = {
-    .label = "rolling back", .sql = "ROLLBACK", .sync = true};
-
-static void after_running(struct load_op *self, struct error *err)
+static void start_attempt(struct load_op *self)
 {
-    if (!err) {
-        op_finish(&self->op);
-        return;
-    }
-    self->failure = err;
-    self->failed_statement = link_last_failed(self->txn);
-    if (!link_is_connected(self->txn) || op_must_stop(&self->op)) {
-        judge(self);
-        return;
-    }
-    struct pgc_batch batch = {.statements = &rollback, .count = 1};
+    struct attempt_hooks hooks = {
+        .on_row = take_row,
+        .prepare = prepare,
+        .may_retry = may_retry,
+        .copied_files = copied_files,
+        .retry_message = "looking up documents failed, trying again",
+        .ctx = self,
+    };
     op_reply_expect(&self->reply, &self->op);
-    pgc_run(self->txn->link.conn, &batch, op_reply_done, &self->reply);
-    op_set_state(&self->op, LOAD_ROLLING_BACK);
-}
-
-static bool is_copy_failure(const struct load_op *self)
-{
-    return error_code_of(self->failure) == ERROR_SQL &&
-           error_class_of(self->failure) != ERROR_RETRY &&
-           self->failed_statement < self->plan.count &&
-           self->plan.notes[self->failed_statement].step == PLAN_COPY;
+    self->attempt = attempt_start(self->txn, &self->plan, &hooks, op_reply_done, &self->reply);
+    op_set_state(&self->op, LOAD_ATTEMPTING);
 }
 
 static void load_step(struct op *op)
@@ -324,50 +266,14 @@ static void load_step(struct op *op)
         if (op_must_stop(op)) {
             op_finish(op);
         } else {
-            start_connecting(self);
+            start_attempt(self);
         }
         break;
-    case LOAD_CONNECTING:
-        if (!op_reply_take(&self->reply, &err)) {
-            return;
-        }
-        if (err) {
-            self->failure = err;
-            judge(self);
-        } else if (op_must_stop(op)) {
-            op_finish(op);
-        } else {
-            start_running(self);
-        }
-        break;
-    case LOAD_RUNNING:
+    case LOAD_ATTEMPTING:
         if (op_reply_take(&self->reply, &err)) {
-            after_running(self, err);
-        }
-        break;
-    case LOAD_ROLLING_BACK:
-        if (!op_reply_take(&self->reply, &err)) {
-            return;
-        }
-        error_drop(err, "a connection that cannot roll back is replaced by the next use");
-        if (is_copy_failure(self) && !op_must_stop(op)) {
-            start_explaining(self);
-        } else {
-            judge(self);
-        }
-        break;
-    case LOAD_EXPLAINING:
-        if (op_reply_take(&self->reply, &err)) {
+            self->attempt = NULL;
             op_fail(op, err);
             op_finish(op);
-        }
-        break;
-    case LOAD_WAITING:
-        if (op_must_stop(op)) {
-            op_finish(op);
-        } else if (timer_has_expired(self->timer)) {
-            timer_stop(self->timer);
-            start_connecting(self);
         }
         break;
     }
@@ -399,7 +305,6 @@ static void load_done(void *ctx, struct error *err)
         *lookup = NULL;
     }
     trash_send(txn, &self->trash);
-    error_drop(self->failure, "an earlier failure is reported");
     mem_free(self);
     if (err) {
         txn_fail(txn, error_wrap(err, "looking up documents"));
@@ -418,7 +323,6 @@ void load_start(struct txn *txn)
     txn->load_op = self;
     txn->background++;
     op_init(&self->op, txn->loop, &load_kind, load_done, self);
-    self->timer = timer_new(&self->op);
     op_mark(&self->op);
 }
 
@@ -427,6 +331,9 @@ void load_cancel(struct txn *txn)
     if (txn->load_op) {
         op_cancel(&txn->load_op->op);
         manifests_cancel(&txn->load_op->manifests);
+        if (txn->load_op->attempt) {
+            op_cancel(txn->load_op->attempt);
+        }
         for (unsigned i = 0; txn->load_op->writers_left && i < txn->options.binding_count; i++) {
             if (txn->bounds[i].lookup) {
                 stage_writer_cancel(txn->bounds[i].lookup, NULL,

@@ -1,0 +1,231 @@
+/*
+ * txn/attempt: a plan, run until it succeeds or must not be tried again. In: statements and what
+ * their answers must be. Out: one success, or one error that is explained where the server can
+ * explain it. A failed transaction is rolled back, or gone with its connection, before anything
+ * else is decided. What the plan is for is its owner's affair (load, commit).
+ *
+ *      CONNECTING -> RUNNING -> done
+ *           ^           |
+ *           +- WAITING <- ROLLING_BACK -> EXPLAINING -> done (with the explained error)
+ */
+
+#include "txn/engine.h"
+
+#include "base/log.h"
+
+#define ATTEMPT_STATES(X) X(CONNECTING) X(RUNNING) X(ROLLING_BACK) X(EXPLAINING) X(WAITING)
+#define ATTEMPT_ENUM(name) ATTEMPT_##name,
+enum attempt_state { ATTEMPT_STATES(ATTEMPT_ENUM) };
+static const char *const attempt_state_names[] = {ATTEMPT_STATES(OP_STATE_NAME)};
+static const uint32_t attempt_moves[] = {
+    [ATTEMPT_CONNECTING] = OP_MOVE(ATTEMPT_RUNNING) | OP_MOVE(ATTEMPT_WAITING),
+    [ATTEMPT_RUNNING] = OP_MOVE(ATTEMPT_ROLLING_BACK) | OP_MOVE(ATTEMPT_WAITING),
+    [ATTEMPT_ROLLING_BACK] = OP_MOVE(ATTEMPT_EXPLAINING) | OP_MOVE(ATTEMPT_WAITING),
+    [ATTEMPT_WAITING] = OP_MOVE(ATTEMPT_CONNECTING),
+};
+
+struct attempt {
+    struct op op;
+    struct txn *txn;
+    const struct plan *plan;
+    struct attempt_hooks hooks;
+    unsigned number; /* of tries, this one included */
+    unsigned failed_statement;
+    struct error *failure; /* of this try, while it is cleaned up after */
+    struct timer *timer;
+    struct op_reply reply;
+    op_done_fn *done;
+    void *ctx;
+};
+
+static const struct pgc_statement rollback = {
+    .label = "rolling back", .sql = "ROLLBACK", .sync = true};
+
+static void start_connecting(struct attempt *self)
+{
+    self->number++;
+    op_reply_expect(&self->reply, &self->op);
+    link_connect(self->txn, op_reply_done, &self->reply);
+}
+
+static void start_running(struct attempt *self)
+{
+    struct error *err = self->hooks.prepare(self->hooks.ctx, self->number);
+    struct pgc_batch batch = {
+        .statements = self->plan->statements,
+        .count = self->plan->count,
+        .on_row = self->hooks.on_row,
+        .on_result = self->hooks.on_result,
+        .ctx = self->hooks.ctx,
+    };
+
+    if (err) {
+        op_fail(&self->op, err);
+        op_finish(&self->op);
+        return;
+    }
+    op_reply_expect(&self->reply, &self->op);
+    pgc_run(self->txn->link.conn, &batch, op_reply_done, &self->reply);
+    op_set_state(&self->op, ATTEMPT_RUNNING);
+}
+
+static void give_up(struct attempt *self)
+{
+    struct error *err = self->failure;
+
+    self->failure = NULL;
+    op_fail(&self->op, err);
+    op_finish(&self->op);
+}
+
+/* The transaction is gone, rolled back or with its connection: again, or not. */
+static void judge(struct attempt *self)
+{
+    if (error_class_of(self->failure) != ERROR_RETRY || op_must_stop(&self->op) ||
+        !self->hooks.may_retry(self->hooks.ctx) ||
+        !backoff_may_retry(&txn_sql_backoff, self->number)) {
+        give_up(self);
+        return;
+    }
+    log_event(LOG_WARN, self->hooks.retry_message, LOG_INT("round", self->txn->round),
+              LOG_INT("attempt", self->number), LOG_STR("error", error_text(self->failure)),
+              LOG_END);
+    error_free(self->failure);
+    self->failure = NULL;
+    if (self->txn->options.figures) {
+        self->txn->options.figures->sql_retries++;
+    }
+    timer_start(self->timer, backoff_next(&txn_sql_backoff, self->number, &self->txn->random));
+    op_set_state(&self->op, ATTEMPT_WAITING);
+}
+
+static void after_running(struct attempt *self, struct error *err)
+{
+    struct pgc_batch batch = {.statements = &rollback, .count = 1};
+
+    if (!err) {
+        op_finish_won(&self->op);
+        return;
+    }
+    self->failure = err;
+    self->failed_statement = link_last_failed(self->txn);
+    if (!link_is_connected(self->txn)) {
+        judge(self);
+        return;
+    }
+    op_reply_expect(&self->reply, &self->op);
+    pgc_run(self->txn->link.conn, &batch, op_reply_done, &self->reply);
+    op_set_state(&self->op, ATTEMPT_ROLLING_BACK);
+}
+
+/* A COPY that the server refused, for which it may have written down why. */
+static bool can_explain(const struct attempt *self)
+{
+    return !op_must_stop(&self->op) && error_code_of(self->failure) == ERROR_SQL &&
+           error_class_of(self->failure) != ERROR_RETRY &&
+           self->failed_statement < self->plan->count &&
+           self->plan->notes[self->failed_statement].step == PLAN_COPY;
+}
+
+static void start_explaining(struct attempt *self)
+{
+    unsigned binding = self->plan->notes[self->failed_statement].binding;
+    struct names files = self->hooks.copied_files(self->hooks.ctx, binding);
+    struct error *err = self->failure;
+
+    self->failure = NULL;
+    op_reply_expect(&self->reply, &self->op);
+    explain_start(self->txn, err, self->txn->bounds[binding].table.identifier, &files,
+                  op_reply_done, &self->reply);
+    op_set_state(&self->op, ATTEMPT_EXPLAINING);
+}
+
+static void attempt_step(struct op *op)
+{
+    struct attempt *self = CONTAINER_OF(op, struct attempt, op);
+    struct error *err = NULL;
+
+    switch ((enum attempt_state)op->state) {
+    case ATTEMPT_CONNECTING:
+        if (!op_reply_take(&self->reply, &err)) {
+            return;
+        }
+        if (err) {
+            self->failure = err;
+            judge(self);
+        } else if (op_must_stop(op)) {
+            op_finish(op);
+        } else {
+            start_running(self);
+        }
+        break;
+    case ATTEMPT_RUNNING:
+        if (op_reply_take(&self->reply, &err)) {
+            after_running(self, err);
+        }
+        break;
+    case ATTEMPT_ROLLING_BACK:
+        if (!op_reply_take(&self->reply, &err)) {
+            return;
+        }
+        error_drop(err, "a connection that cannot roll back is replaced by the next use");
+        if (can_explain(self)) {
+            start_explaining(self);
+        } else {
+            judge(self);
+        }
+        break;
+    case ATTEMPT_EXPLAINING:
+        if (op_reply_take(&self->reply, &err)) {
+            op_fail(op, err);
+            op_finish(op);
+        }
+        break;
+    case ATTEMPT_WAITING:
+        if (op_must_stop(op)) {
+            op_finish(op);
+        } else if (timer_has_expired(self->timer)) {
+            timer_stop(self->timer);
+            start_connecting(self);
+            op_set_state(op, ATTEMPT_CONNECTING);
+        }
+        break;
+    }
+}
+
+static const struct op_kind attempt_kind = {
+    .name = "attempt",
+    .state_names = attempt_state_names,
+    .state_count = ARRAY_LEN(attempt_state_names),
+    .moves = attempt_moves,
+    .step = attempt_step,
+};
+
+static void attempt_done(void *ctx, struct error *err)
+{
+    struct attempt *self = ctx;
+    op_done_fn *done = self->done;
+    void *done_ctx = self->ctx;
+
+    mem_free(self);
+    done(done_ctx, err);
+}
+
+struct op *attempt_start(struct txn *txn,
+                         const struct plan *plan,
+                         const struct attempt_hooks *hooks,
+                         op_done_fn *done,
+                         void *ctx)
+{
+    struct attempt *self = mem_alloc(sizeof *self);
+
+    self->txn = txn;
+    self->plan = plan;
+    self->hooks = *hooks;
+    self->done = done;
+    self->ctx = ctx;
+    op_init(&self->op, txn->loop, &attempt_kind, attempt_done, self);
+    self->timer = timer_new(&self->op);
+    start_connecting(self);
+    return &self->op;
+}
