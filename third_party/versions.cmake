@@ -25,3 +25,4 @@ need(curl libcurl 7.88 "curl_multi_socket_action and CURLMOPT_MAX_HOST_CONNECTIO
 need(cjson libcjson 1.7.15 "small configuration documents, never data")
 need(isal libisal 2.30 "gzip at level 1 at more than 300 MB/s a core")
 need(zstd libzstd 1.5.4 "the other compression that COPY reads")
+need(microhttpd libmicrohttpd 0.9.75 "an epoll set of its own that another loop can watch, without threads")
