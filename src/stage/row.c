@@ -16,10 +16,11 @@
 #include "base/text.h"
 #include "json/write.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* VARBYTE(1024000) */
 #define MAX_BINARY 1024000
@@ -165,17 +166,41 @@ static struct error *null_key(const struct cell *cell)
 
 /* ---------------------------------------------------------------- text */
 
-#define BYTES(b) (0x0101010101010101u * (uint64_t)(b))
+/* How many bytes are looked at together. */
+#define WORD 16
 
-/* Nonzero when one of eight bytes is a control character, a quote, a backslash, or not ASCII. */
-static inline uint64_t needs_care(uint64_t w)
+#ifdef __SSE2__
+
+/* Bit i is set when byte i is a control character, a quote or a backslash. In *high a bit stays set
+ * for each byte beyond ASCII. Writes all bytes to to. */
+static inline unsigned copy_word(char *to, const char *from, unsigned *high)
 {
-    uint64_t control = (w - BYTES(0x20)) & ~w;
-    uint64_t quote = w ^ BYTES('"'), backslash = w ^ BYTES('\\');
-    quote = (quote - BYTES(1)) & ~quote;
-    backslash = (backslash - BYTES(1)) & ~backslash;
-    return (control | quote | backslash | w) & BYTES(0x80);
+    __m128i word = _mm_loadu_si128((const __m128i *)(const void *)from);
+    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(word, _mm_set1_epi8(0x1f)), word);
+    __m128i quote = _mm_cmpeq_epi8(word, _mm_set1_epi8('"'));
+    __m128i backslash = _mm_cmpeq_epi8(word, _mm_set1_epi8('\\'));
+
+    _mm_storeu_si128((__m128i *)(void *)to, word);
+    *high |= (unsigned)_mm_movemask_epi8(word);
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(control, _mm_or_si128(quote, backslash)));
 }
+
+#else
+
+static inline unsigned copy_word(char *to, const char *from, unsigned *high)
+{
+    unsigned special = 0;
+
+    memcpy(to, from, WORD);
+    for (unsigned i = 0; i < WORD; i++) {
+        unsigned char c = (unsigned char)from[i];
+        special |= (unsigned)(c < 0x20 || c == '"' || c == '\\') << i;
+        *high |= (unsigned)(c >> 7);
+    }
+    return special;
+}
+
+#endif
 
 static char *escape_byte(char *to, unsigned char c)
 {
@@ -216,35 +241,32 @@ static char *escape_byte(char *to, unsigned char c)
     return to + 5;
 }
 
-/* Copies text with JSON's escapes; to has room for six times its length and eight bytes. *ret_high:
- * a byte beyond ASCII was seen, so that UTF-8 needs a look. */
+/* Copies text with JSON's escapes; to has room for six times its length. *ret_high: a byte beyond
+ * ASCII was seen, so that UTF-8 needs a look. */
 static char *copy_escaped(char *to, struct span text, bool *ret_high)
 {
     const char *at = text.ptr, *end = text.ptr + text.len;
-    unsigned char high = 0;
+    unsigned high = 0;
 
-    while (at < end) {
-        uint64_t word;
-        while (end - at >= 8) {
-            memcpy(&word, at, 8);
-            if (needs_care(word)) {
-                break;
-            }
-            memcpy(to, &word, 8);
-            at += 8;
-            to += 8;
-        }
-        for (int i = 0; i < 8 && at < end; i++) {
-            unsigned char c = (unsigned char)*at++;
-            high |= c;
-            if (c < 0x20 || c == '"' || c == '\\') {
-                to = escape_byte(to, c);
-            } else {
-                *to++ = (char)c;
-            }
+    while (end - at >= WORD) {
+        unsigned special = copy_word(to, at, &high);
+        unsigned plain = special ? (unsigned)__builtin_ctz(special) : WORD;
+        at += plain;
+        to += plain;
+        if (special) {
+            to = escape_byte(to, (unsigned char)*at++);
         }
     }
-    *ret_high = high & 0x80;
+    for (; at < end; at++) {
+        unsigned char c = (unsigned char)*at;
+        high |= c & 0x80;
+        if (c < 0x20 || c == '"' || c == '\\') {
+            to = escape_byte(to, c);
+        } else {
+            *to++ = (char)c;
+        }
+    }
+    *ret_high = high != 0;
     return to;
 }
 
@@ -551,14 +573,28 @@ static bool read_moment(struct span text, char separator, unsigned max_fraction,
     return true;
 }
 
+/* All of it is digits and signs: nothing to escape, and never long. */
 static struct error *put_moment(const struct cell *cell, const struct moment *moment)
 {
-    char text[64];
-    int len = snprintf(text, sizeof text, "%.*sT%.*s%s%.*s%.*s", SPAN_FMT(moment->day),
-                       SPAN_FMT(moment->clock), moment->fraction.len ? "." : "",
-                       SPAN_FMT(moment->fraction), SPAN_FMT(moment->offset));
+    const struct span pieces[] = {
+        SPAN_LIT("\""),
+        moment->day,
+        SPAN_LIT("T"),
+        moment->clock,
+        moment->fraction.len ? SPAN_LIT(".") : SPAN_NONE,
+        moment->fraction,
+        moment->offset,
+        SPAN_LIT("\""),
+    };
+    char text[64], *to = text;
 
-    return put_string(cell, (struct span){text, (size_t)len}, 0);
+    for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
+        for (size_t j = 0; j < pieces[i].len; j++) {
+            *to++ = pieces[i].ptr[j];
+        }
+    }
+    RETURN_IF_ERROR(note_length(cell, (size_t)(to - text) - 2));
+    return put(cell, text, (size_t)(to - text));
 }
 
 /* The server takes microseconds at most and refuses more digits. */

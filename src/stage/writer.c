@@ -28,8 +28,12 @@
 #define CHUNK_BYTES (64 * KIB)
 #define MAX_PARALLEL_PARTS 3
 /* A block is full when it has BLOCK_BYTES, but its last row may be of any legal size, and
- * row_encode reserves for the worst case of escaping. */
-#define BLOCK_MAX_BYTES (128 * MIB)
+ * row_encode reserves for the worst case of escaping. What a job makes of it may even be longer. */
+#define BLOCK_MAX_BYTES (129 * MIB)
+/* Memory of so many blocks is kept for the next ones: new memory is a page fault every 4 KiB. One
+ * that a long row made larger than SPARE_BLOCK_BYTES is not kept. */
+#define MAX_SPARE_BLOCKS 8
+#define SPARE_BLOCK_BYTES (512 * KIB)
 
 struct stage {
     struct loop *loop;
@@ -40,6 +44,8 @@ struct stage {
                            ends */
     struct credit_saver saver;
     unsigned writer_count;
+    struct buf spare[MAX_SPARE_BLOCKS];
+    unsigned spare_count;
 };
 
 struct block {
@@ -139,6 +145,9 @@ void stage_free(struct stage *stage)
     if (stage) {
         CHECK(stage->writer_count == 0 && stage->stuck_bytes == 0);
         credit_remove_saver(&stage->saver);
+        while (stage->spare_count) {
+            buf_done(&stage->spare[--stage->spare_count]);
+        }
         chain_pool_free(stage->pool);
         mem_free(stage);
     }
@@ -156,6 +165,28 @@ static size_t stuck_bytes(const struct stage_writer *writer)
     return writer->block.len + writer->part.bytes;
 }
 
+static struct buf take_memory(struct stage *stage)
+{
+    struct buf memory;
+
+    if (stage->spare_count) {
+        return stage->spare[--stage->spare_count];
+    }
+    buf_init(&memory, BLOCK_MAX_BYTES);
+    return memory;
+}
+
+static void give_memory(struct stage *stage, struct buf *memory)
+{
+    if (memory->cap && memory->cap <= SPARE_BLOCK_BYTES && stage->spare_count < MAX_SPARE_BLOCKS) {
+        buf_clear(memory);
+        stage->spare[stage->spare_count++] = *memory;
+        buf_init(memory, BLOCK_MAX_BYTES);
+    } else {
+        buf_done(memory);
+    }
+}
+
 /* Moves the collected rows into the queue. */
 static void seal_block(struct stage_writer *writer, bool ends_file)
 {
@@ -166,7 +197,7 @@ static void seal_block(struct stage_writer *writer, bool ends_file)
     block->row_count = writer->block_rows;
     block->ends_file = ends_file;
     list_push(&writer->queue, &block->node);
-    buf_init(&writer->block, BLOCK_MAX_BYTES);
+    writer->block = take_memory(writer->stage);
     writer->block_rows = 0;
     op_mark(&writer->op);
 }
@@ -174,7 +205,7 @@ static void seal_block(struct stage_writer *writer, bool ends_file)
 static void free_block(struct stage_writer *writer, struct block *block)
 {
     credit_give(writer->stage->options.credit, block->rows.len);
-    buf_done(&block->rows);
+    give_memory(writer->stage, &block->rows);
     mem_free(block);
 }
 
@@ -316,6 +347,7 @@ static void take_output(struct stage_writer *writer, const struct block *block)
 static void job_done(void *ctx)
 {
     struct stage_writer *writer = ctx;
+    struct stage *stage = writer->stage;
     struct block *block = writer->job_block;
 
     writer->job_runs = false;
@@ -323,7 +355,7 @@ static void job_done(void *ctx)
     if (!op_must_stop(&writer->op) && writer->open_file->upload) {
         take_output(writer, block);
     }
-    buf_done(&writer->job_out);
+    give_memory(stage, &writer->job_out);
     free_block(writer, block);
     op_mark(&writer->op);
 }
@@ -346,7 +378,7 @@ static void start_job(struct stage_writer *writer)
     block->ends_file |= writer->has_ended && list_is_empty(&writer->queue);
     writer->job_block = block;
     writer->job_runs = true;
-    buf_init(&writer->job_out, BLOCK_MAX_BYTES + MIB);
+    writer->job_out = take_memory(stage);
     work_start(stage->loop, run_job, job_done, writer);
 }
 
