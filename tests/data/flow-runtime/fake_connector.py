@@ -1,7 +1,8 @@
 #!/usr/bin/python3 -IS
 """A materialization connector that keeps its tables in one file: the other end of flow-runtime's
-own tests. It stages transactions in files named by its connector state and applies them at
-Acknowledge, once, by a token kept with the data.
+own tests. It stages transactions in files named by its connector state, a slot for each key range.
+The process whose range begins at zero applies them all at Acknowledge, once, by tokens kept with
+the data.
 
 FAKE_STORE   path of the table file
 FAKE_FLAW    one way to break the protocol or to lose data, see the code
@@ -100,6 +101,14 @@ def binding_of(data):
                                "document": text_of(selection, 3)}}
 
 
+def range_of(data):
+    message = fields(data)
+
+    def fixed(number):
+        return struct.unpack("<I", message.get(number, [bytes(4)])[0])[0]
+    return {"keyBegin": fixed(2), "keyEnd": fixed(3)}
+
+
 def decode(data):
     """A protobuf request in the JSON shape, as far as this connector looks."""
     (number, (body,)), = fields(data).items()
@@ -116,6 +125,7 @@ def decode(data):
         spec = fields(message[1][0])
         return kind, {"materialization": {"config": json_of(spec, 3),
                                           "bindings": [binding_of(b) for b in spec.get(4, [])]},
+                      "range": range_of(message.get(3, [b""])[0]),
                       "state": json_of(message, 4)}
     if kind == "apply":
         return kind, {"state": json_of(message, 6)}
@@ -164,6 +174,8 @@ def encode(kind, body):
             inner += put_bytes(1, data)
     elif kind == "applied" and "state" in body:
         inner = put_bytes(2, encode_state(body))
+    elif kind == "opened" and "runtimeCheckpoint" in body:
+        inner = put_bytes(1, b"")
     elif kind == "loaded":
         inner = put_int(1, body.get("binding", 0)) + put_bytes(2, compact(body["doc"]).encode())
     elif kind in ("flushed", "startedCommit", "acknowledged") and "state" in body:
@@ -222,7 +234,7 @@ def load_store():
         with open(STORE) as file:
             return json.load(file)
     except FileNotFoundError:
-        return {"token": None, "tables": {}, "rows": {}}
+        return {"tokens": {}, "tables": {}, "rows": {}}
 
 
 def save(path, value):
@@ -236,34 +248,58 @@ class Session:
         spec = request["materialization"]
         self.bindings = spec["bindings"]
         self.hard = spec["config"].get("hardDelete", False)
-        self.pending = (request.get("state") or {}).get("staged")
+        begin = request["range"].get("keyBegin", 0)
+        self.range = "%08x-%08x" % (begin, request["range"]["keyEnd"])
+        self.is_primary = begin == 0
+        self.pending = dict((request.get("state") or {}).get("staged") or {})
+        if not self.is_primary and FLAW != "peer-applies":
+            self.pending = {}
+        if FLAW == "forget-ranges":
+            self.pending = {r: i for r, i in self.pending.items() if r == self.range}
         self.store = load_store()
         self.keys, self.stores = [], []
 
+    def merge(self, patches):
+        """The peers' staged work; our own is known."""
+        for patch in patches or []:
+            if patch is None:
+                sys.stderr.write('{"level":"fatal","msg":"a peer replaced the state"}\n')
+                sys.exit(1)
+            for key_range, identity in (patch.get("staged") or {}).items():
+                if self.is_primary and FLAW != "drop-peer":
+                    self.pending[key_range] = identity
+
     def apply(self):
         """Applies what is staged unless the token says that it is applied."""
-        if not self.pending:
+        if self.is_primary or FLAW == "peer-applies":
+            self.store = load_store()
+        settled = {}
+        for key_range, identity in sorted(self.pending.items()):
+            staged = STORE + ".staged." + identity
+            if self.store["tokens"].get(key_range) != identity or FLAW == "apply-twice":
+                with open(staged) as file:
+                    stores = json.load(file)
+                for binding, key, doc, delete in stores:
+                    name = "/".join(self.bindings[binding]["resourcePath"])
+                    if self.bindings[binding].get("deltaUpdates"):
+                        self.store["rows"].setdefault(name, []).append(doc)
+                    elif delete and self.hard:
+                        self.store["tables"].setdefault(name, {}).pop(key, None)
+                    elif FLAW != "drop-store" or not key.endswith("2a"):
+                        self.store["tables"].setdefault(name, {})[key] = doc
+                self.store["tokens"][key_range] = identity
+                save(STORE, self.store)
+            if os.path.exists(staged) and FLAW != "apply-twice":
+                os.unlink(staged)
+            settled[key_range] = None
+        self.pending = {}
+        if not settled:
             return {}
-        staged = STORE + ".staged." + self.pending
-        if self.store["token"] != self.pending or FLAW == "apply-twice":
-            with open(staged) as file:
-                stores = json.load(file)
-            for binding, key, doc, delete in stores:
-                name = "/".join(self.bindings[binding]["resourcePath"])
-                if self.bindings[binding].get("deltaUpdates"):
-                    self.store["rows"].setdefault(name, []).append(doc)
-                elif delete and self.hard:
-                    self.store["tables"].setdefault(name, {}).pop(key, None)
-                elif FLAW != "drop-store" or not key.endswith("2a"):
-                    self.store["tables"].setdefault(name, {})[key] = doc
-            self.store["token"] = self.pending
-            save(STORE, self.store)
-        if os.path.exists(staged) and FLAW != "apply-twice":
-            os.unlink(staged)
-        self.pending = None
-        return {"state": {"updated": {"staged": None}, "mergePatch": True}}
+        return {"state": {"updated": {"staged": settled}, "mergePatch": True}}
 
     def flush(self):
+        if not self.is_primary and FLAW != "read-early":
+            self.store = load_store()
         for binding, key in self.keys:
             name = "/".join(self.bindings[binding]["resourcePath"])
             doc = self.store["tables"].get(name, {}).get(key)
@@ -284,10 +320,12 @@ class Session:
         identity = os.urandom(16).hex()
         save(STORE + ".staged." + identity, self.stores)
         self.stores = []
-        self.pending = identity
-        state = {"updated": {"staged": identity, "count": 9007199254740993}, "mergePatch": True}
+        if self.is_primary:
+            self.pending[self.range] = identity
+        state = {"updated": {"staged": {self.range: identity}, "count": 9007199254740993},
+                 "mergePatch": FLAW != "replace-state" or self.is_primary}
         if FLAW == "pretty-state":
-            state = {"raw": '{\t"staged":"' + identity + '"}', "mergePatch": True}
+            state = {"raw": '{\t"staged":{}}', "mergePatch": True}
         if FLAW == "empty-state":
             return {"state": {"mergePatch": True}} if not PROTO else {"state": {
                 "updated": [], "mergePatch": True}}
@@ -361,10 +399,12 @@ def main():
                 answer("applied", {})
         elif kind == "open":
             session = Session(request)
-            answer("opened", {})
+            answer("opened", {"runtimeCheckpoint": {}} if FLAW == "peer-checkpoint"
+                   and not session.is_primary else {})
             if FLAW == "loaded-early":
                 answer("loaded", {"doc": {}})
         elif kind == "acknowledge":
+            session.merge(request.get("statePatches"))
             body = session.apply()
             answer("acknowledged", body)
             if FLAW == "acknowledged-twice":

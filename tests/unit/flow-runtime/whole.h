@@ -16,7 +16,7 @@ struct whole {
     char state[96], dump[96], store[96], log[96];
     struct fr_options options;
     char verdict[1024];
-    unsigned kills, restarts;
+    unsigned kills, restarts, sessions;
     uint64_t loads, loaded, transactions, documents;
 };
 
@@ -65,6 +65,7 @@ static inline enum fr_end whole_run(struct whole *whole)
                    run->verdict.len > 0 ? run->verdict.data : "");
     whole->kills = run->kills;
     whole->restarts = run->restarts;
+    whole->sessions = run->sessions;
     whole->loads = run->loads;
     whole->loaded = run->loaded;
     whole->transactions = run->transactions;
