@@ -8,6 +8,8 @@
 
 #include "exchange.h"
 
+#include "base/secret.h"
+
 #include <arpa/inet.h>
 #include <strings.h>
 
@@ -84,6 +86,7 @@ static void copy_headers(struct http_exchange *exchange, const struct http_reque
         buf_add_span(&line, header->value);
         CHECK(!buf_is_full(&line) && !memchr(line.data, '\n', line.len));
         add_header_line(exchange, line.data);
+        secret_wipe(line.data, line.len);
     }
     buf_done(&line);
     /* A header without a value takes back what curl would add by itself. Expect would cost a round
@@ -126,11 +129,20 @@ void http_cancel(struct http_exchange *exchange)
     op_cancel(&exchange->op);
 }
 
+/* Some of them are keys: a bearer's, a session token. */
+static void wipe_headers(struct http_exchange *exchange)
+{
+    for (struct curl_slist *line = exchange->headers; line; line = line->next) {
+        secret_wipe(line->data, strlen(line->data));
+    }
+}
+
 void http_exchange_free(struct http_exchange *exchange)
 {
     if (!exchange) {
         return;
     }
+    wipe_headers(exchange);
     curl_slist_free_all(exchange->headers);
     buf_done(&exchange->response_headers);
     buf_done(&exchange->response_body);
