@@ -49,6 +49,13 @@ struct error *proto_decoder_next(struct proto_decoder *decoder,
                                  struct proto_request *ret,
                                  bool *ret_have) MUST_CHECK;
 
+/* Somebody who looks on (capture): called by proto_decoder_next for each whole frame, the message
+ * without its length prefix or the JSON value, just before the request is handed out. kind is an
+ * enum proto_request_kind, or 0 when the frame is none and the error follows. The frame is lent for
+ * the call. NULL: nobody. */
+typedef void proto_observe_fn(void *ctx, unsigned kind, struct span frame);
+void proto_decoder_observe(struct proto_decoder *decoder, proto_observe_fn *observe, void *ctx);
+
 /* At end of input: an error when bytes of an unfinished message are left. */
 struct error *proto_decoder_end(const struct proto_decoder *decoder) MUST_CHECK;
 

@@ -33,6 +33,8 @@ struct proto_decoder {
     size_t scanned;            /* JSON: bytes behind start that the framer has seen */
     struct json_framer framer; /* JSON: where in the value it is after them */
     struct decode_memory memory;
+    proto_observe_fn *observe; /* NULL: nobody looks on */
+    void *observe_ctx;
 };
 
 struct error *proto_codec_from_name(const char *name, enum proto_codec *ret)
@@ -60,6 +62,12 @@ struct proto_decoder *proto_decoder_new(enum proto_codec codec)
     buf_init(&decoder->memory.values, 4 * PROTO_MAX_FRAME);
     buf_init(&decoder->memory.text, PROTO_MAX_FRAME);
     return decoder;
+}
+
+void proto_decoder_observe(struct proto_decoder *decoder, proto_observe_fn *observe, void *ctx)
+{
+    decoder->observe = observe;
+    decoder->observe_ctx = ctx;
 }
 
 void proto_decoder_free(struct proto_decoder *decoder)
@@ -220,6 +228,9 @@ struct error *proto_decoder_next(struct proto_decoder *decoder,
         if (!err && *ret_have) {
             err = decode_json(frame, arena, &decoder->memory, ret);
         }
+    }
+    if (decoder->observe && *ret_have) {
+        decoder->observe(decoder->observe_ctx, err ? 0 : (unsigned)ret->kind, frame);
     }
     if (err) {
         *ret_have = false;
