@@ -19,10 +19,18 @@ function(need name module floor reason)
   add_library(foreign::${name} ALIAS PkgConfig::${name})
 endfunction()
 
+# Debian 13 calls the same module msgpack-c.
+pkg_search_module(msgpack_any QUIET msgpack-c msgpack)
+set(msgpack_module "${msgpack_any_MODULE_NAME}")
+if(NOT msgpack_module)
+  set(msgpack_module msgpack)
+endif()
+
 need(uv libuv 1.44 "the event loop; 1.44 reports a reset descriptor through uv_poll as UV_EBADF")
 need(pq libpq 15 "pipeline mode came with 14; 15 is what the tests run against")
 need(curl libcurl 7.88 "curl_multi_socket_action and CURLMOPT_MAX_HOST_CONNECTIONS as tested")
 need(cjson libcjson 1.7.15 "small configuration documents, never data")
+need(msgpack ${msgpack_module} 4.0 "the capture file; tested with it")
 need(isal libisal 2.30 "gzip at level 1 at more than 300 MB/s a core")
 need(zstd libzstd 1.5.4 "the other compression that COPY reads")
 need(microhttpd libmicrohttpd 0.9.75 "an epoll set of its own that another loop can watch, without threads")
