@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/size.h"
+#include "base/text.h"
 #include "connector/connector.h"
 
 #include <stdlib.h>
@@ -44,6 +45,16 @@ static const char *first_set(const char *name, const char *otherwise)
     return value && *value ? value : getenv(otherwise);
 }
 
+/* FLOW_CAPTURE_LIMIT: bytes. */
+static struct error *read_limit(const char *text, uint64_t *ret)
+{
+    if (text && *text && (!text_to_uint64(span_of(text), ret) || *ret == 0)) {
+        return error_new(ERROR_INPUT, ERROR_CONFIG,
+                         "FLOW_CAPTURE_LIMIT is \"%s\": expected a number of bytes", text);
+    }
+    return NULL;
+}
+
 static struct error *start(struct program *program, struct credit *credit)
 {
     struct connector_options options = {
@@ -52,10 +63,12 @@ static struct error *start(struct program *program, struct credit *credit)
         .credit = credit,
         .documentation_url = getenv("DOCS_URL"),
         .s3_endpoint = first_set("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        .capture_path = getenv("FLOW_CAPTURE"),
     };
 
     RETURN_IF_ERROR(log_init(getenv("LOG_LEVEL"), getenv("LOG_FORMAT")));
     RETURN_IF_ERROR(proto_codec_from_name(getenv("FLOW_RUNTIME_CODEC"), &options.codec));
+    RETURN_IF_ERROR(read_limit(getenv("FLOW_CAPTURE_LIMIT"), &options.capture_limit_bytes));
     random_bytes(&options.seed, sizeof options.seed);
     return connector_new(program->loop, &options, ended, program, &program->connector);
 }

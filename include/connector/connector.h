@@ -19,8 +19,11 @@ struct connector_options {
     int in_fd, out_fd;
     struct credit *credit;         /* lent; zero again at the end */
     const char *documentation_url; /* NULL or "": our own; else DOCS_URL */
-    const char *s3_endpoint; /* NULL or "": AWS; else AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL */
-    uint64_t seed;           /* jitter of retries */
+    const char *s3_endpoint;  /* NULL or "": AWS; else AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL */
+    uint64_t seed;            /* jitter of retries */
+    const char *capture_path; /* NULL or "": none; else the session is written there, see
+                                 capture/capture.h */
+    uint64_t capture_limit_bytes; /* 0: the default */
 };
 
 /* ended(ctx, err) comes once, from the loop, when nothing of it is left there; the connector is
