@@ -22,6 +22,7 @@
  * load may come before `acknowledged` was answered; its keys are only staged until flush.
  */
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/figures.h"
 #include "base/secret.h"
@@ -101,6 +102,14 @@ void txn_start_commit(struct txn *txn);
 /* While stdout is backed up no further rows are read from the warehouse. */
 void txn_pause_loaded(struct txn *txn);
 void txn_resume_loaded(struct txn *txn);
+
+/* What is staged and not applied yet: entries that the state names, and the bytes that this process
+ * uploaded for them. Zero entries in a shard that does not apply. */
+void txn_backlog(const struct txn *txn, uint64_t *ret_entries, uint64_t *ret_bytes);
+/* What a piece of work waits for, in words for a progress line: "the warehouse: merging into
+ * public.orders". Adds nothing when that work is not under way. */
+enum txn_work { TXN_OPENING, TXN_LOOKING_UP, TXN_APPLYING };
+void txn_add_wait(const struct txn *txn, enum txn_work work, struct buf *out);
 
 /* Winds down from any state: an apply that runs is finished when graceful, else abandoned (it rolls
  * back or is settled by the next Open); files that no entry names are deleted. done comes once; the

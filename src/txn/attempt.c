@@ -2,7 +2,8 @@
  * txn/attempt: a plan, run until it succeeds or must not be tried again. In: statements and what
  * their answers must be. Out: one success, or one error that is explained where the server can
  * explain it. A failed transaction is rolled back, or gone with its connection, before anything
- * else is decided. What the plan is for is its owner's affair (load, commit).
+ * else is decided. What the plan is for is its owner's affair (load, commit). Here every statement
+ * passes, so here they are timed.
  *
  *      CONNECTING -> RUNNING -> done
  *           ^           |
@@ -33,6 +34,8 @@ struct attempt {
     unsigned failed_statement;
     struct error *failure; /* of this try, while it is cleaned up after */
     struct timer *timer;
+    unsigned at; /* the statement that runs */
+    uint64_t at_began_ms;
     struct op_reply reply;
     op_done_fn *done;
     void *ctx;
@@ -48,15 +51,83 @@ static void start_connecting(struct attempt *self)
     link_connect(self->txn, op_reply_done, &self->reply);
 }
 
+/* ---------------------------------------------------------------- what the statements take */
+
+static void count_work(struct attempt *self, const struct plan_note *note, uint64_t ms)
+{
+    struct txn *txn = self->txn;
+    struct figure_table *table =
+        figures_table(txn->options.figures, txn->bounds[note->binding].table.identifier);
+
+    if (!table) {
+        return;
+    }
+    switch (note->step) {
+    case PLAN_COPY:
+        table->copy_ms += ms;
+        break;
+    case PLAN_COUNT:
+        table->copied_rows += note->expected_rows;
+        break;
+    case PLAN_MERGE:
+    case PLAN_DELETE:
+        table->merge_ms += ms;
+        break;
+    default:
+        break;
+    }
+}
+
+/* The statements of a flight run one after another: each took the time since the last answer. */
+static void count_statement(struct attempt *self, const struct plan_note *note)
+{
+    struct figures *figures = self->txn->options.figures;
+    uint64_t now = loop_now_ms(self->txn->loop);
+    uint64_t ms = now - self->at_began_ms;
+
+    self->at++;
+    self->at_began_ms = now;
+    if (figures && note->step == PLAN_COUNT) {
+        figures->checked_rows += note->expected_rows; /* another number is an error */
+    }
+    if (self->hooks.retry != FIGURE_RETRY_apply) {
+        return;
+    }
+    if (note->step == PLAN_LOCK) {
+        figures_add_phase(figures, FIGURE_PHASE_lock_wait, ms);
+    } else if (note->step == PLAN_COMMIT) {
+        figures_add_phase(figures, FIGURE_PHASE_commit, ms);
+    } else if (note->step == PLAN_COPY || note->step == PLAN_COUNT || note->step == PLAN_MERGE ||
+               note->step == PLAN_DELETE) {
+        count_work(self, note, ms);
+    }
+}
+
+static struct error *take_row(void *ctx, unsigned index, const struct pgc_row *row)
+{
+    struct attempt *self = ctx;
+    return self->hooks.on_row(self->hooks.ctx, index, row);
+}
+
+static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
+{
+    struct attempt *self = ctx;
+
+    count_statement(self, &self->plan->notes[index]);
+    return self->hooks.on_result ? self->hooks.on_result(self->hooks.ctx, index, tag_rows) : NULL;
+}
+
+/* ---------------------------------------------------------------- steps */
+
 static void start_running(struct attempt *self)
 {
     struct error *err = self->hooks.prepare(self->hooks.ctx, self->number);
     struct pgc_batch batch = {
         .statements = self->plan->statements,
         .count = self->plan->count,
-        .on_row = self->hooks.on_row,
-        .on_result = self->hooks.on_result,
-        .ctx = self->hooks.ctx,
+        .on_row = take_row,
+        .on_result = take_result,
+        .ctx = self,
     };
 
     if (err) {
@@ -64,6 +135,8 @@ static void start_running(struct attempt *self)
         op_finish(&self->op);
         return;
     }
+    self->at = 0;
+    self->at_began_ms = loop_now_ms(self->txn->loop);
     op_reply_expect(&self->reply, &self->op);
     pgc_run(self->txn->link.conn, &batch, op_reply_done, &self->reply);
     op_set_state(&self->op, ATTEMPT_RUNNING);
@@ -90,6 +163,7 @@ static void judge(struct attempt *self)
     log_event(LOG_WARN, self->hooks.retry_message, LOG_INT("round", self->txn->round),
               LOG_INT("attempt", self->number), LOG_STR("error", error_text(self->failure)),
               LOG_END);
+    figures_add_retry(self->txn->options.figures, self->hooks.retry, self->failure);
     error_free(self->failure);
     self->failure = NULL;
     if (self->txn->options.figures) {
@@ -228,4 +302,33 @@ struct op *attempt_start(struct txn *txn,
     self->timer = timer_new(&self->op);
     start_connecting(self);
     return &self->op;
+}
+
+void attempt_add_wait(struct op *attempt, struct buf *out)
+{
+    const struct attempt *self = CONTAINER_OF(attempt, struct attempt, op);
+
+    switch ((enum attempt_state)attempt->state) {
+    case ATTEMPT_CONNECTING:
+        buf_add_str(out, "a connection to the warehouse");
+        break;
+    case ATTEMPT_RUNNING:
+        if (self->at < self->plan->count && self->plan->notes[self->at].step == PLAN_LOCK) {
+            buf_add_str(out, "another transaction, which has the lock on the metadata table");
+        } else {
+            buf_add_str(out, "the warehouse: ");
+            buf_add_str(out, self->at < self->plan->count ? self->plan->statements[self->at].label
+                                                          : "ending the batch");
+        }
+        break;
+    case ATTEMPT_ROLLING_BACK:
+        buf_add_str(out, "the warehouse: rolling back");
+        break;
+    case ATTEMPT_EXPLAINING:
+        buf_add_str(out, "the warehouse: the cause of a failure");
+        break;
+    case ATTEMPT_WAITING:
+        buf_add_str(out, "the time of the next try");
+        break;
+    }
 }

@@ -67,8 +67,9 @@ struct commit_op {
     enum verdict verdict;
     unsigned listings;     /* so that manifests made anew have names of their own */
     bool must_check_first; /* an outcome is not known */
-    uint64_t result_ms;    /* when the last statement answered */
-    struct op *attempt;    /* while under way */
+    uint64_t began_ms;
+    uint64_t result_ms; /* when the work on the last table was done, or the first one's began */
+    struct op *attempt; /* while under way */
     struct op_reply reply;
 };
 
@@ -405,6 +406,7 @@ static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
         bound->is_widened[note->column - bound->columns] = true;
         break;
     case PLAN_CHECK:
+        self->result_ms = loop_now_ms(self->txn->loop);
         return judge_rows(self);
     case PLAN_TOKENS:
         if (tag_rows != 1) {
@@ -466,6 +468,7 @@ static void start_attempt(struct commit_op *self)
         .may_retry = may_retry,
         .copied_files = copied_files,
         .retry_message = "applying staged work failed, trying again",
+        .retry = FIGURE_RETRY_apply,
         .ctx = self,
     };
     op_reply_expect(&self->reply, &self->op);
@@ -613,6 +616,11 @@ static void settle(struct commit_op *self)
     buf_init(&patch, TXN_ARENA_BYTES);
     entries_add_clearing(&patch, &self->selected);
     forget_settled(self);
+    txn->pending_bytes = 0;
+    if (self->selected.count) {
+        figures_add_phase(txn->options.figures, FIGURE_PHASE_apply,
+                          loop_now_ms(txn->loop) - self->began_ms);
+    }
     trash_send(txn, &files);
     txn_commit_settled(txn, buf_view(&patch));
     buf_done(&patch);
@@ -643,6 +651,7 @@ void commit_start(struct txn *txn)
     struct commit_op *self = mem_alloc(sizeof *self);
 
     self->txn = txn;
+    self->began_ms = loop_now_ms(txn->loop);
     self->arena = arena_new(TXN_ARENA_BYTES);
     self->check_arena = arena_new(TXN_ARENA_BYTES);
     trash_init(&self->trash);
@@ -650,6 +659,17 @@ void commit_start(struct txn *txn)
     txn->background++;
     op_init(&self->op, txn->loop, &commit_kind, commit_done, self);
     op_mark(&self->op);
+}
+
+void commit_add_wait(const struct txn *txn, struct buf *out)
+{
+    const struct commit_op *self = txn->commit_op;
+
+    if (self && self->attempt) {
+        attempt_add_wait(self->attempt, out);
+    } else if (self) {
+        buf_add_str(out, "S3: the lists of staged files are stored");
+    }
 }
 
 void commit_cancel(struct txn *txn)

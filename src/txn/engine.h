@@ -124,6 +124,7 @@ struct txn {
     /* What the connector state names and nobody has applied yet, and what was applied last. */
     struct arena *pending_arena;
     struct entries pending;
+    uint64_t pending_bytes; /* of those that this process staged */
     struct arena *tokens_arena;
     struct tokens own_tokens; /* of our row, as it was last written */
     struct tokens applied;    /* of all rows of the task, as read at Open */
@@ -136,8 +137,7 @@ struct txn {
     struct arena *work_arena; /* of the current transaction: file names */
     unsigned store_binding;   /* the binding of the last Store */
     bool has_stored;
-    uint64_t load_count, loaded_count, store_count, skipped_count;
-    uint64_t phase_began_ms;
+    uint64_t load_count, loaded_count, store_count;
 
     /* Operations under way; NULL when none. */
     struct open_op *open_op;
@@ -177,6 +177,7 @@ void open_cancel(struct txn *txn);
 struct error *load_add(struct txn *txn, struct bound *bound, const struct value *keys) MUST_CHECK;
 void load_start(struct txn *txn);
 void load_cancel(struct txn *txn);
+void load_add_wait(const struct txn *txn, struct buf *out);
 
 struct error *store_add(struct txn *txn,
                         unsigned binding,
@@ -191,6 +192,7 @@ void store_cancel(struct txn *txn);
 struct error *commit_merge_patches(struct txn *txn, struct span patches_json) MUST_CHECK;
 void commit_start(struct txn *txn);
 void commit_cancel(struct txn *txn);
+void commit_add_wait(const struct txn *txn, struct buf *out);
 
 /* ---- manifests.c: the lists of files that COPY reads, put side by side */
 struct manifests {
@@ -224,6 +226,7 @@ struct attempt_hooks {
     /* What the COPY for this binding read, for the explanation of its failure. */
     struct names (*copied_files)(void *ctx, unsigned binding);
     const char *retry_message; /* logged when another try follows */
+    enum figure_retry retry;   /* and how it is counted */
     void *ctx;
 };
 /* plan is lent until done. The returned operation may be cancelled until done. */
@@ -232,6 +235,8 @@ struct op *attempt_start(struct txn *txn,
                          const struct attempt_hooks *hooks,
                          op_done_fn *done,
                          void *ctx);
+/* What it waits for, in words: see txn_add_wait. */
+void attempt_add_wait(struct op *attempt, struct buf *out);
 
 /* ---- explain.c: a COPY failed; what the server's table of load errors says becomes part of err.
  * Consumes err; done(ctx, err) always has an error. files: what was copied. The connection must be

@@ -232,6 +232,7 @@ static void start_attempt(struct load_op *self)
         .may_retry = may_retry,
         .copied_files = copied_files,
         .retry_message = "looking up documents failed, trying again",
+        .retry = FIGURE_RETRY_lookup,
         .ctx = self,
     };
     op_reply_expect(&self->reply, &self->op);
@@ -324,6 +325,17 @@ void load_start(struct txn *txn)
     txn->background++;
     op_init(&self->op, txn->loop, &load_kind, load_done, self);
     op_mark(&self->op);
+}
+
+void load_add_wait(const struct txn *txn, struct buf *out)
+{
+    const struct load_op *self = txn->load_op;
+
+    if (self && self->attempt) {
+        attempt_add_wait(self->attempt, out);
+    } else if (self) {
+        buf_add_str(out, "S3: the keys to look up are stored");
+    }
 }
 
 void load_cancel(struct txn *txn)

@@ -90,6 +90,26 @@ static struct entry make_entry(struct txn *txn, const struct bound *bound)
     return entry;
 }
 
+static uint64_t file_bytes(const struct stage_writer *writer)
+{
+    unsigned count = 0;
+    const struct stage_file *files = writer ? stage_writer_files(writer, &count) : NULL;
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        bytes += files[i].bytes;
+    }
+    return bytes;
+}
+
+static void count_rows(struct txn *txn, const struct entry *entry)
+{
+    if (txn->options.figures) {
+        txn->options.figures->stored_rows += entry->store_rows;
+        txn->options.figures->deleted_rows += entry->delete_rows;
+    }
+}
+
 /* The primary remembers its own entries here and not from v2's echo: in v1 there is none. */
 static struct error *record_entries(struct txn *txn)
 {
@@ -102,6 +122,7 @@ static struct error *record_entries(struct txn *txn)
         }
         struct entry entry = make_entry(txn, bound);
         entries_add(&txn->own, txn->own_arena, &entry);
+        count_rows(txn, &entry);
         if (!txn->is_primary) {
             continue;
         }
@@ -111,6 +132,7 @@ static struct error *record_entries(struct txn *txn)
                              SPAN_FMT(bound->table.identifier));
         }
         entries_add(&txn->pending, txn->pending_arena, &entry);
+        txn->pending_bytes += file_bytes(bound->put) + file_bytes(bound->del);
     }
     return NULL;
 }
@@ -296,6 +318,13 @@ static struct error *begin_binding(struct txn *txn, unsigned binding)
     return NULL;
 }
 
+static void count_skipped(struct txn *txn)
+{
+    if (txn->options.figures) {
+        txn->options.figures->skipped_deletes++;
+    }
+}
+
 static struct error *add_row(struct stage_writer *writer,
                              const struct row_format *format,
                              struct row_facts *facts,
@@ -333,7 +362,7 @@ struct error *store_add(struct txn *txn,
     txn->store_count++;
     if (is_delete && txn->options.hard_delete) {
         if (!exists) {
-            txn->skipped_count++; /* created and deleted within the transaction */
+            count_skipped(txn); /* created and deleted within the transaction */
             return NULL;
         }
         if (!bound->del) {

@@ -190,18 +190,6 @@ void txn_discard_writer(struct txn *txn, struct stage_writer **writer)
 
 /* ---------------------------------------------------------------- phases */
 
-/* A phase without documents says nothing. */
-static void log_phase(struct txn *txn, const char *msg, bool had_any, uint64_t count)
-{
-    uint64_t now = loop_now_ms(txn->loop);
-
-    if (had_any) {
-        log_event(LOG_INFO, msg, LOG_INT("round", txn->round), LOG_INT("count", count),
-                  LOG_MS("took", now - txn->phase_began_ms), LOG_END);
-    }
-    txn->phase_began_ms = now;
-}
-
 void txn_open(struct txn *txn)
 {
     struct error *err = NULL;
@@ -228,7 +216,6 @@ void txn_acknowledge(struct txn *txn, struct span patches_json)
     CHECK(txn->phase == PHASE_OPENED && !txn->is_acknowledging);
     txn->phase = PHASE_LOADING;
     txn->is_acknowledging = true;
-    txn->phase_began_ms = loop_now_ms(txn->loop);
     struct error *err = commit_merge_patches(txn, patches_json);
     if (err) {
         txn_fail(txn, err);
@@ -241,7 +228,6 @@ static void flush_if_ready(struct txn *txn)
 {
     if (txn->wants_flush && !txn->is_acknowledging && !txn->has_failed) {
         txn->wants_flush = false;
-        log_phase(txn, "finished reading load requests", txn->load_count > 0, txn->load_count);
         if (txn->load_count) {
             load_start(txn);
         } else {
@@ -287,7 +273,6 @@ void txn_flush(struct txn *txn)
 
 void txn_loads_answered(struct txn *txn)
 {
-    log_phase(txn, "finished evaluating loads", txn->load_count > 0, txn->loaded_count);
     txn->phase = PHASE_STORING;
     txn->callbacks.flushed(txn->callbacks.ctx);
 }
@@ -315,16 +300,14 @@ void txn_start_commit(struct txn *txn)
 {
     CHECK(txn->phase == PHASE_STORING);
     txn->phase = PHASE_STARTING;
-    log_phase(txn, "finished reading store requests", txn->store_count > 0, txn->store_count);
     store_start_commit(txn);
 }
 
 void txn_commit_started(struct txn *txn, struct span patch_json)
 {
-    log_phase(txn, "finished staging documents", txn->store_count > 0, txn->store_count);
     txn->phase = PHASE_OPENED;
     txn->round++;
-    txn->load_count = txn->loaded_count = txn->store_count = txn->skipped_count = 0;
+    txn->load_count = txn->loaded_count = txn->store_count = 0;
     txn->callbacks.started_commit(txn->callbacks.ctx, patch_json);
     arena_reset(txn->work_arena);
 }
@@ -340,6 +323,29 @@ void txn_resume_loaded(struct txn *txn)
 {
     if (txn->load_op && txn->link.conn) {
         pgc_resume(txn->link.conn);
+    }
+}
+
+/* ---------------------------------------------------------------- what is known of it */
+
+void txn_backlog(const struct txn *txn, uint64_t *ret_entries, uint64_t *ret_bytes)
+{
+    *ret_entries = txn->pending.count;
+    *ret_bytes = txn->pending_bytes;
+}
+
+void txn_add_wait(const struct txn *txn, enum txn_work work, struct buf *out)
+{
+    switch (work) {
+    case TXN_OPENING:
+        buf_add_str(out, "the warehouse: taking over the task");
+        break;
+    case TXN_LOOKING_UP:
+        load_add_wait(txn, out);
+        break;
+    case TXN_APPLYING:
+        commit_add_wait(txn, out);
+        break;
     }
 }
 
