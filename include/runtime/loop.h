@@ -25,6 +25,8 @@ void loop_free(struct loop *loop);
 uint64_t loop_now_ms(const struct loop *loop);
 /* Wall clock, seconds since 1970; from the injected clock in tests. */
 int64_t loop_unix_seconds(const struct loop *loop);
+/* The same in nanoseconds; the injected clock has whole seconds. */
+int64_t loop_unix_nanos(const struct loop *loop);
 
 typedef int64_t loop_clock_fn(void *ctx);
 void loop_set_clock(struct loop *loop, loop_clock_fn *clock, void *ctx);

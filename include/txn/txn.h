@@ -31,6 +31,7 @@
 #include "redshift/sql.h"
 #include "runtime/credit.h"
 #include "stage/writer.h"
+#include "txn/schedule.h"
 
 struct txn;
 
@@ -38,6 +39,9 @@ struct txn;
  * anywhere. Spans are lent for the call. */
 struct txn_callbacks {
     void (*opened)(void *ctx);
+    /* New data are in the tables; `acknowledged` follows, now or when the schedule permits it. May
+     * be NULL. */
+    void (*applied)(void *ctx);
     void (*acknowledged)(void *ctx, struct span patch_json); /* empty: nothing changed */
     void (*loaded)(void *ctx, unsigned binding, struct span doc_json);
     void (*flushed)(void *ctx);
@@ -70,8 +74,9 @@ struct txn_options {
     struct stage *stage;          /* lent until done */
     const char *access_key_id;    /* for COPY; lent until done */
     const struct secret *secret_access_key, *session_token;
-    struct figures *figures; /* lent until done */
-    uint64_t seed;           /* jitter */
+    const struct schedule *schedule; /* lent until done; NULL: answers are never held back */
+    struct figures *figures;         /* lent until done */
+    uint64_t seed;                   /* jitter */
 };
 
 struct txn *txn_new(struct loop *loop,
@@ -86,6 +91,11 @@ void txn_open(struct txn *txn);
 /* patches_json: v2's array of every shard's StartedCommit patches; empty in v1 and at the first
  * acknowledge of a session. Applies all pending entries, then `acknowledged`. */
 void txn_acknowledge(struct txn *txn, struct span patches_json);
+/* From now on no answer is held back for the schedule: the one that is comes at once. */
+void txn_hurry(struct txn *txn);
+/* The instant of the schedule before which no further answer comes once the task has caught up, in
+ * nanoseconds since 1970. 0: there is no schedule, or nothing was acknowledged yet. */
+int64_t txn_next_acknowledgement_ns(const struct txn *txn);
 
 /* keys: table.key_count values. The error is the transaction's end. */
 struct error *txn_load(struct txn *txn, unsigned binding, const struct value *keys) MUST_CHECK;

@@ -136,6 +136,18 @@ int64_t loop_unix_seconds(const struct loop *loop)
     return loop->clock ? loop->clock(loop->clock_ctx) : (int64_t)time(NULL);
 }
 
+int64_t loop_unix_nanos(const struct loop *loop)
+{
+    const int64_t second = 1000000000;
+    struct timespec now;
+
+    if (loop->clock) {
+        return loop->clock(loop->clock_ctx) * second;
+    }
+    CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
+    return now.tv_sec * second + now.tv_nsec;
+}
+
 void loop_set_clock(struct loop *loop, loop_clock_fn *clock, void *ctx)
 {
     loop->clock = clock;

@@ -622,7 +622,7 @@ static void settle(struct commit_op *self)
                           loop_now_ms(txn->loop) - self->began_ms);
     }
     trash_send(txn, &files);
-    txn_commit_settled(txn, buf_view(&patch));
+    txn_commit_settled(txn, self->selected.count > 0, buf_view(&patch));
     buf_done(&patch);
 }
 

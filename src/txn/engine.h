@@ -11,6 +11,7 @@
  *   store.c   rows to write, entries at StartCommit
  *   commit.c  Acknowledge: applying what is pending
  *   attempt.c a plan run until it succeeds or must not be tried again
+ *   delay.c   an Acknowledged that the schedule holds back
  *   trash.c   objects nobody needs any more, deleted in the background
  *   plan.c, fence.c, entry.c   pure: statements, ownership, documents
  */
@@ -24,6 +25,7 @@
 #include "txn/entry.h"
 #include "txn/fence.h"
 #include "txn/plan.h"
+#include "txn/schedule.h"
 #include "txn/txn.h"
 
 /* ---- link.c */
@@ -114,10 +116,13 @@ struct txn {
 
     enum phase phase;
     bool has_failed;
-    bool is_acknowledging; /* an acknowledge is being worked on */
+    bool is_acknowledging; /* an acknowledge is being worked on, or its answer is held back */
+    bool is_hurried;       /* no answer is held back any more */
     bool wants_flush;      /* flush came; it waits for the acknowledge */
     uint64_t round;        /* transactions started by this process */
     uint64_t acknowledged_round;
+
+    struct schedule_history history;
 
     int64_t fence; /* our owner mark; 0 before Open is done */
 
@@ -144,6 +149,7 @@ struct txn {
     struct load_op *load_op;
     struct staging *staging;
     struct commit_op *commit_op;
+    struct delay *delay;
     unsigned background; /* trash under way */
 
     struct close_op *close_op;
@@ -157,8 +163,11 @@ void txn_background_ended(struct txn *txn);
 void txn_loads_answered(struct txn *txn);
 /* Every file is stored: `started_commit`. */
 void txn_commit_started(struct txn *txn, struct span patch_json);
-/* The pending work is settled: `acknowledged`. */
-void txn_commit_settled(struct txn *txn, struct span patch_json);
+/* The pending work is settled, and there was some: `applied`; then `acknowledged`, when the
+ * schedule permits it. */
+void txn_commit_settled(struct txn *txn, bool had_work, struct span patch_json);
+/* It does: `acknowledged`. now_ns: for the schedule. */
+void txn_answer_acknowledged(struct txn *txn, struct span patch_json, int64_t now_ns);
 /* Cancels a writer in the background, deleting what it stored; *writer is blanked. NULL is fine. */
 void txn_discard_writer(struct txn *txn, struct stage_writer **writer);
 /* The object keys that a writer stored, as names in arena. */
@@ -193,6 +202,11 @@ struct error *commit_merge_patches(struct txn *txn, struct span patches_json) MU
 void commit_start(struct txn *txn);
 void commit_cancel(struct txn *txn);
 void commit_add_wait(const struct txn *txn, struct buf *out);
+
+/* ---- delay.c: answers the acknowledge, now or at its instant */
+void delay_start(struct txn *txn, struct span patch_json);
+void delay_look_again(struct txn *txn); /* is_hurried was set */
+void delay_cancel(struct txn *txn);
 
 /* ---- manifests.c: the lists of files that COPY reads, put side by side */
 struct manifests {

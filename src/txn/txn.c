@@ -236,14 +236,39 @@ static void flush_if_ready(struct txn *txn)
     }
 }
 
-void txn_commit_settled(struct txn *txn, struct span patch_json)
+void txn_commit_settled(struct txn *txn, bool had_work, struct span patch_json)
+{
+    if (txn->phase == PHASE_CLOSING) {
+        txn->is_acknowledging = false;
+        return;
+    }
+    if (had_work && txn->callbacks.applied) {
+        txn->callbacks.applied(txn->callbacks.ctx);
+    }
+    delay_start(txn, patch_json);
+}
+
+void txn_answer_acknowledged(struct txn *txn, struct span patch_json, int64_t now_ns)
 {
     txn->is_acknowledging = false;
     txn->acknowledged_round = txn->round;
-    if (txn->phase != PHASE_CLOSING) {
-        txn->callbacks.acknowledged(txn->callbacks.ctx, patch_json);
-        flush_if_ready(txn);
+    schedule_note_acknowledged(&txn->history, now_ns);
+    txn->callbacks.acknowledged(txn->callbacks.ctx, patch_json);
+    flush_if_ready(txn);
+}
+
+void txn_hurry(struct txn *txn)
+{
+    txn->is_hurried = true;
+    delay_look_again(txn);
+}
+
+int64_t txn_next_acknowledgement_ns(const struct txn *txn)
+{
+    if (!txn->options.schedule || !txn->history.has_acknowledged) {
+        return 0;
     }
+    return schedule_next(txn->options.schedule, txn->history.acknowledged_ns);
 }
 
 struct error *txn_load(struct txn *txn, unsigned binding, const struct value *keys)
@@ -300,6 +325,7 @@ void txn_start_commit(struct txn *txn)
 {
     CHECK(txn->phase == PHASE_STORING);
     txn->phase = PHASE_STARTING;
+    schedule_note_stored(&txn->history, txn->store_count);
     store_start_commit(txn);
 }
 
@@ -431,6 +457,7 @@ static void cancel_all(struct txn *txn, struct close_op *self)
     open_cancel(txn);
     load_cancel(txn);
     store_cancel(txn);
+    delay_cancel(txn);
     if (!self->graceful) {
         commit_cancel(txn);
         op_reply_expect(&self->cut, &self->op);
