@@ -747,7 +747,8 @@ static struct error *put_document(const struct cell *cell, struct span doc)
         return put_string(cell, doc, 0);
     }
     if (memchr(doc.ptr, '\n', doc.len)) {
-        return json_add_compact(cell->out, doc);
+        RETURN_IF_ERROR(json_add_compact(cell->out, doc));
+        return buf_is_full(cell->out) ? too_large(cell, "a row", ROW_MAX_OBJECT, doc.len) : NULL;
     }
     return put_span(cell, doc);
 }

@@ -45,7 +45,7 @@ static bool is_json(struct span text, enum json_kind kind)
     if (!err) {
         err = json_end(&reader);
     }
-    const bool is = !err && item.kind == kind;
+    const bool is = !err && item.kind == kind && (kind != JSON_NUMBER || item.raw.len == text.len);
     error_free(err);
     return is;
 }

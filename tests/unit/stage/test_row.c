@@ -1019,7 +1019,9 @@ static void a_refused_row_leaves_its_block_as_it_was(void **state)
     struct world world;
 
     (void)state;
-    lines[0] = '"';
+    memcpy(lines, "[\n\"", 3);
+    memset(lines + 3, 'a', 4990);
+    memcpy(lines + 4993, "\"\n]    ", 7);
     set_up(&world, columns, 0, 2, true, ROW_FULL);
     buf_done(&world.out);
     buf_init(&world.out, 4000);
