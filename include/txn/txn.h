@@ -77,15 +77,18 @@ struct txn_options {
     const struct schedule *schedule; /* lent until done; NULL: answers are never held back */
     struct figures *figures;         /* lent until done */
     uint64_t seed;                   /* jitter */
+    int64_t started_ms; /* wall clock when this process started; part of object names */
 };
 
 struct txn *txn_new(struct loop *loop,
                     const struct txn_options *options,
                     const struct txn_callbacks *callbacks);
 
-/* Parses the state (strictly: what it does not know it refuses), connects, reads the task's rows,
- * raises the owner mark; then `opened`. Objects that earlier processes of this range left behind
- * and that the state does not name are deleted in the background. */
+/* The shard whose range begins at zero parses the state (strictly: what it does not know it
+ * refuses), connects, reads the task's rows, raises the owner mark, and lists the task's objects;
+ * then `opened`. What earlier processes left behind, of whatever range, and the state does not name
+ * is deleted in the background. The other shards do nothing of this: they use the warehouse only to
+ * look up documents. */
 void txn_open(struct txn *txn);
 
 /* patches_json: v2's array of every shard's StartedCommit patches; empty in v1 and at the first

@@ -289,6 +289,7 @@ struct error *connector_new(struct loop *loop,
 
     self->loop = loop;
     self->options = *options;
+    self->started_ms = loop_unix_nanos(loop) / 1000000;
     self->ended = ended;
     self->ctx = ctx;
     struct error *err =

@@ -158,6 +158,7 @@ static struct error *make_engine(struct opening *opening)
         .secret_access_key = config->aws_secret_access_key,
         .figures = &self->figures,
         .seed = self->options.seed,
+        .started_ms = self->started_ms,
     };
     struct txn_callbacks callbacks = {
         .opened = engine_opened,

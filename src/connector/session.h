@@ -37,6 +37,7 @@ struct session_binding { /* scratch for the tuples of one binding */
 struct connector {
     struct loop *loop;
     struct connector_options options;
+    int64_t started_ms; /* wall clock, at the start of this process */
     connector_ended_fn *ended;
     void *ctx;
 

@@ -80,8 +80,12 @@ void trash_add_files(struct trash *trash,
                      const struct stage_writer *writer); /* after its success */
 /* Deletes them in the background and empties the list; failures are logged as warnings. */
 void trash_send(struct txn *txn, struct trash *trash);
-/* Lists what earlier processes of this range left and removes what no entry names. */
+/* Lists what earlier processes of this task left; Opened waits for that (see trash.c). */
+void trash_look(struct txn *txn);
+/* The engine is open: what was found and no entry names is removed. */
 void trash_sweep(struct txn *txn);
+/* The engine closes: only a removal goes on, and only when there is time. */
+void trash_cancel(struct txn *txn, bool graceful);
 
 /* ---- the engine */
 
@@ -108,14 +112,16 @@ struct txn {
 
     bool is_primary; /* the range begins at zero: this shard applies for all */
     char range[RANGE_TEXT_LEN + 1];
-    char *range_prefix; /* "<bucket path>/<task digest>/<range>/" */
-    char *prefix;       /* range_prefix and "<incarnation>/" */
+    char *task_prefix; /* "<bucket path>/<task digest>/" */
+    char *prefix;      /* task_prefix and "<range>/<incarnation>/" */
     struct rs_table metadata;
     struct link link;
     struct bound *bounds;
 
     enum phase phase;
     bool has_failed;
+    bool is_owner;   /* the owner mark was raised, where that is ours to do */
+    bool has_looked; /* what earlier processes left is listed, where that is ours to do */
     bool is_acknowledging; /* an acknowledge is being worked on, or its answer is held back */
     bool is_hurried;       /* no answer is held back any more */
     bool wants_flush;      /* flush came; it waits for the acknowledge */
@@ -150,6 +156,7 @@ struct txn {
     struct staging *staging;
     struct commit_op *commit_op;
     struct delay *delay;
+    struct sweep *sweep;
     unsigned background; /* trash under way */
 
     struct close_op *close_op;
@@ -157,6 +164,8 @@ struct txn {
 
 /* The first failure goes to the callbacks, later ones are dropped. Consumes err. */
 void txn_fail(struct txn *txn, struct error *err);
+/* The owner mark was raised, or the listing ended: `opened` when both have. */
+void txn_opened_so_far(struct txn *txn);
 /* Something ended: the closing engine looks whether it was the last. */
 void txn_background_ended(struct txn *txn);
 /* The lookup is answered, or there was nothing to look up: `flushed`. */

@@ -334,9 +334,8 @@ static void open_done(void *ctx, struct error *err)
     if (err) {
         txn_fail(txn, error_wrap(err, "opening the task's row of the metadata table"));
     } else if (txn->phase == PHASE_OPENING) {
-        txn->phase = PHASE_OPENED;
-        trash_sweep(txn);
-        txn->callbacks.opened(txn->callbacks.ctx);
+        txn->is_owner = true;
+        txn_opened_so_far(txn);
     }
     txn_background_ended(txn);
 }

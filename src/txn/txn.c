@@ -52,22 +52,23 @@ static void bind(struct txn *txn, unsigned index)
                                  ROW_FULL);
 }
 
-/* "<bucket path>/<16 hex digits of the task's name>/<range>/<incarnation>/": a later process can
- * tell whose object it is without any list. */
+/* "<bucket path>/<16 hex digits of the task's name>/<range>/<incarnation>/", where the incarnation
+ * begins with the start of the process: a later process can tell whose object it is, and that its
+ * maker is older, without any list. */
 static void name_objects(struct txn *txn)
 {
     unsigned char digest[DIGEST_SHA256_BYTES], uuid[16];
-    char hex[17] = {0}, incarnation[TEXT_UUID_LEN + 1];
+    char hex[17] = {0}, id[TEXT_UUID_LEN + 1];
     const char *path = txn->options.bucket_path;
 
     digest_sha256(span_of(txn->options.task), digest);
     text_hex(hex, digest, 8);
     random_uuid(uuid);
-    text_uuid(incarnation, uuid);
+    text_uuid(id, uuid);
     range_text(txn->range, txn->options.key_begin, txn->options.key_end);
-    txn->range_prefix =
-        arena_printf(txn->arena, "%s%s%s/%s/", path, path[0] ? "/" : "", hex, txn->range);
-    txn->prefix = arena_printf(txn->arena, "%s%s/", txn->range_prefix, incarnation);
+    txn->task_prefix = arena_printf(txn->arena, "%s%s%s/", path, path[0] ? "/" : "", hex);
+    txn->prefix = arena_printf(txn->arena, "%s%s/%012" PRIx64 "-%s/", txn->task_prefix, txn->range,
+                               (uint64_t)txn->options.started_ms, id);
 }
 
 struct txn *
@@ -205,9 +206,19 @@ void txn_open(struct txn *txn)
                             "version, or backfill.");
     }
     open_start(txn);
+    trash_look(txn);
     if (err) {
         open_cancel(txn);
         txn_fail(txn, err);
+    }
+}
+
+void txn_opened_so_far(struct txn *txn)
+{
+    if (txn->phase == PHASE_OPENING && txn->is_owner && txn->has_looked && !txn->has_failed) {
+        txn->phase = PHASE_OPENED;
+        trash_sweep(txn);
+        txn->callbacks.opened(txn->callbacks.ctx);
     }
 }
 
@@ -457,6 +468,7 @@ static void cancel_all(struct txn *txn, struct close_op *self)
     open_cancel(txn);
     load_cancel(txn);
     store_cancel(txn);
+    trash_cancel(txn, self->graceful);
     delay_cancel(txn);
     if (!self->graceful) {
         commit_cancel(txn);
