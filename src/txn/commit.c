@@ -88,13 +88,46 @@ static struct error *compare_own(struct txn *txn, const struct entry *echo)
     return NULL;
 }
 
+/* The same entry twice is one entry. */
+static struct error *take_peers(struct txn *txn, const struct entry *entry)
+{
+    const struct entry *known = entries_find(&txn->pending, entry->state_key, entry->range);
+
+    if (!known) {
+        entries_add(&txn->pending, txn->pending_arena, entry);
+    } else if (!entry_is_same(known, entry)) {
+        return error_new(ERROR_STATE, ERROR_FATAL,
+                         "a peer staged work for range %.*s over work that was not applied yet",
+                         SPAN_FMT(entry->range));
+    }
+    return NULL;
+}
+
+/* Somebody else applies what we staged, and learns of it by these patches only. The v1 runtime has
+ * none: there a second shard's documents would never reach a table. */
+static struct error *check_passed_on(const struct txn *txn, const struct entries *echoed)
+{
+    for (unsigned i = 0; i < txn->own.count; i++) {
+        const struct entry *own = &txn->own.items[i];
+        if (!entries_find(echoed, own->state_key, own->range)) {
+            struct error *err = error_new(ERROR_STATE, ERROR_FATAL,
+                                          "the runtime did not pass on what shard %s staged (state "
+                                          "key \"%.*s\"): nobody would apply it",
+                                          txn->range, SPAN_FMT(own->state_key));
+            error_set_hint(err, "Several shards need the v2 runtime. Use it, or one shard.");
+            return err;
+        }
+    }
+    return NULL;
+}
+
 struct error *commit_merge_patches(struct txn *txn, struct span patches_json)
 {
     struct arena *scratch;
     struct entries echoed = {0};
     struct error *err;
 
-    if (patches_json.len == 0) {
+    if (patches_json.len == 0 && txn->is_primary) {
         return NULL;
     }
     scratch = arena_new((size_t)256 * 1024 * 1024);
@@ -103,13 +136,12 @@ struct error *commit_merge_patches(struct txn *txn, struct span patches_json)
         const struct entry *entry = &echoed.items[i];
         if (span_is(entry->range, txn->range)) {
             err = compare_own(txn, entry);
-        } else if (txn->is_primary && entries_find(&txn->pending, entry->state_key, entry->range)) {
-            err = error_new(ERROR_STATE, ERROR_FATAL,
-                            "a peer staged work for range %.*s over work that was not applied yet",
-                            SPAN_FMT(entry->range));
         } else if (txn->is_primary) {
-            entries_add(&txn->pending, txn->pending_arena, entry);
+            err = take_peers(txn, entry);
         }
+    }
+    if (!err && !txn->is_primary) {
+        err = check_passed_on(txn, &echoed);
     }
     arena_free(scratch);
     return err;
