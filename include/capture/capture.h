@@ -22,6 +22,8 @@
 #include "capture/record.h"
 #include "runtime/loop.h"
 
+#include <stdbool.h>
+
 #define CAPTURE_SESSIONS_MAX 100
 #define CAPTURE_LIMIT_BYTES ((uint64_t)1024 * 1024 * 1024)
 #define CAPTURE_QUEUE_BYTES ((size_t)64 * 1024 * 1024)
@@ -53,9 +55,10 @@ void capture_add(struct capture *capture, enum capture_direction direction, stru
 /* A frame that must not be written: its length is. */
 void capture_add_withheld(struct capture *capture, enum capture_direction direction, size_t bytes);
 
-/* Writes what is queued, then closed(ctx) once, from the loop, after which it is freed. */
+/* The session ended, well or not. Writes what is queued, then closed(ctx) once, from the loop,
+ * after which it is freed. */
 typedef void capture_closed_fn(void *ctx);
-void capture_close(struct capture *capture, capture_closed_fn *closed, void *ctx);
+void capture_close(struct capture *capture, bool ended_well, capture_closed_fn *closed, void *ctx);
 void capture_free(
     struct capture *capture); /* after closed, or before the first add; NULL is fine */
 

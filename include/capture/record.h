@@ -9,7 +9,7 @@
  *      payload    [0, format, product, version, codec, unix_us, clock_us, segment]    header
  *                 [1, direction, clock_us, frame]                                     frame, bin
  *                 [2, direction, clock_us, bytes]     a frame that was not written, and its length
- *                 [3, clock_us, reason]               the end; reason "" when the session ended
+ *                 [3, clock_us, reason]               the end; reason "" when all went well
  *
  * checksum is XXH64 with seed 0 of the payload's bytes. Times are microseconds: unix_us since 1970,
  * clock_us of the monotonic clock, both of a header those of the session's beginning. direction is
@@ -33,6 +33,8 @@
 
 #define CAPTURE_FORMAT 1
 #define CAPTURE_PRODUCT "materialize-redshift"
+/* The reason of an end that was not the capture's. */
+#define CAPTURE_FAILED "the session failed"
 
 enum capture_direction { CAPTURE_REQUEST, CAPTURE_RESPONSE };
 

@@ -49,4 +49,9 @@ unsigned proto_frame_kind(enum proto_codec codec, bool is_response, struct span 
  * 8 "Acknowledged". */
 const char *proto_response_name(unsigned number);
 
+/* The state update of a response, within frame; ptr NULL when it has none. */
+struct error *proto_response_state(enum proto_codec codec,
+                                   struct span frame,
+                                   struct span *ret_patch_json) MUST_CHECK;
+
 #endif

@@ -374,11 +374,11 @@ const char *capture_path(const struct capture *capture)
     return capture->files.path;
 }
 
-void capture_close(struct capture *capture, capture_closed_fn *closed, void *ctx)
+void capture_close(struct capture *capture, bool ended_well, capture_closed_fn *closed, void *ctx)
 {
     CHECK(!capture->closed);
     if (!capture->is_stopped) {
-        add_end(capture, "");
+        add_end(capture, ended_well ? "" : CAPTURE_FAILED);
         capture->is_stopped = true;
     }
     capture->closed = closed;

@@ -169,6 +169,9 @@ static void close_engine(struct connector *self)
         op_reply_expect(&self->engine_reply, &self->end);
         txn_close(self->txn, self->last_words == NULL, op_reply_done, &self->engine_reply);
     }
+    if (self->trigger) {
+        trigger_close(self->trigger);
+    }
     op_set_state(&self->end, END_CLOSING_ENGINE);
 }
 
@@ -186,7 +189,7 @@ static void close_http(struct connector *self)
 static void close_capture(struct connector *self)
 {
     if (self->capture) {
-        capture_close(self->capture, capture_closed, self);
+        capture_close(self->capture, self->last_words == NULL, capture_closed, self);
     }
     op_set_state(&self->end, END_CLOSING_CAPTURE);
 }
@@ -200,6 +203,8 @@ static void end_step(struct op *op)
     case END_RUNNING:
         if (self->is_ending) {
             op_set_state(op, END_CLOSING_WORK);
+        } else {
+            progress_look(&self->progress);
         }
         break;
     case END_CLOSING_WORK:
@@ -208,13 +213,16 @@ static void end_step(struct op *op)
         }
         break;
     case END_CLOSING_ENGINE:
-        if (self->txn && !op_reply_take(&self->engine_reply, &err)) {
-            return;
-        }
-        if (self->txn) {
+        if (op_reply_take(&self->engine_reply, &err)) {
             error_drop(err, "the reason to close is reported");
         }
-        close_http(self);
+        if (op_reply_take(&self->trigger_reply, &err)) {
+            error_drop(err, "nothing depends on the trigger");
+            self->trigger = NULL;
+        }
+        if (!self->engine_reply.awaited && !self->trigger_reply.awaited) {
+            close_http(self);
+        }
         break;
     case END_CLOSING_HTTP:
         if (self->http_closed) {
@@ -306,6 +314,8 @@ struct error *connector_new(struct loop *loop,
     buf_init(&self->value_scratch, PROTO_MAX_FRAME);
     self->http = http_client_new(loop, &(struct http_client_options){.max_host_connections = 8});
     op_init(&self->end, loop, &end_kind, end_done, self);
+    progress_init(&self->progress, &self->end, &self->figures, options->progress_ms,
+                  session_add_wait, self);
     start_capture(self);
     stdio_start_reading(self->io);
     *ret = self;

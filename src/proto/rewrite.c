@@ -102,15 +102,29 @@ static const struct node request[] = {
     END,
 };
 
+static const struct node state_update[] = {
+    LEAF(1, "updated", "updated_json", PROTO_PLACE_STATE),
+    END,
+};
+static const struct node applied[] = {
+    INTO(2, "state", "state", state_update),
+    END,
+};
+static const struct node state_only[] = {
+    /* Flushed, StartedCommit, Acknowledged */
+    INTO(1, "state", "state", state_update),
+    END,
+};
+
 static const struct node response[] = {
     INTO(1, "spec", "spec", nothing),
     INTO(2, "validated", "validated", nothing),
-    INTO(3, "applied", "applied", nothing),
+    INTO(3, "applied", "applied", applied),
     INTO(4, "opened", "opened", nothing),
     INTO(5, "loaded", "loaded", nothing),
-    INTO(6, "flushed", "flushed", nothing),
-    INTO(7, "startedCommit", "started_commit", nothing),
-    INTO(8, "acknowledged", "acknowledged", nothing),
+    INTO(6, "flushed", "flushed", state_only),
+    INTO(7, "startedCommit", "started_commit", state_only),
+    INTO(8, "acknowledged", "acknowledged", state_only),
     END,
 };
 
@@ -227,9 +241,9 @@ walk_json(struct rewriter *rw, struct json_reader *reader, const struct node *no
     return NULL;
 }
 
-static struct error *rewrite_json(struct rewriter *rw, struct span frame)
+static struct error *rewrite_json(struct rewriter *rw, struct span frame, const struct node *nodes)
 {
-    static const struct node top = INTO(1, "", "", request);
+    const struct node top = INTO(1, "", "", nodes);
     struct json_reader reader;
 
     json_reader_init(&reader, frame);
@@ -313,8 +327,33 @@ struct error *proto_rewrite(
     struct rewriter rw = {.edit = edit, .ctx = ctx, .out = out};
     bool changed = false;
 
-    return codec == PROTO_CODEC_JSON ? rewrite_json(&rw, frame)
+    return codec == PROTO_CODEC_JSON ? rewrite_json(&rw, frame, request)
                                      : walk_message(&rw, frame, request, &changed);
+}
+
+static struct error *
+note_value(void *ctx, enum proto_place place, struct span value, struct buf *out, bool *ret_changed)
+{
+    (void)place;
+    (void)out;
+    (void)ret_changed;
+    *(struct span *)ctx = value;
+    return NULL;
+}
+
+struct error *
+proto_response_state(enum proto_codec codec, struct span frame, struct span *ret_patch_json)
+{
+    struct buf unchanged;
+    struct rewriter rw = {.edit = note_value, .ctx = ret_patch_json, .out = &unchanged};
+    bool changed = false;
+
+    *ret_patch_json = SPAN_NONE;
+    buf_init(&unchanged, 4 * PROTO_MAX_FRAME);
+    struct error *err = codec == PROTO_CODEC_JSON ? rewrite_json(&rw, frame, response)
+                                                  : walk_message(&rw, frame, response, &changed);
+    buf_done(&unchanged);
+    return err;
 }
 
 static unsigned json_kind_of(const struct node *nodes, struct span frame)

@@ -25,6 +25,7 @@ struct world {
     struct capture *capture;
     char stopped[256]; /* why the capture ended itself */
     unsigned stopped_count, closed_count;
+    bool ended_well;
 };
 
 static void stopped(void *ctx, struct error *err)
@@ -43,7 +44,7 @@ static void closed(void *ctx)
 
 static void set_up(struct world *world)
 {
-    *world = (struct world){.loop = loop_new()};
+    *world = (struct world){.loop = loop_new(), .ended_well = true};
     snprintf(world->dir, sizeof world->dir, "/tmp/test_capture.XXXXXX");
     assert_non_null(mkdtemp(world->dir));
     snprintf(world->path, sizeof world->path, "%s/c", world->dir);
@@ -67,7 +68,7 @@ static void begin(struct world *world, uint64_t limit_bytes, size_t queue_bytes)
 /* Runs the loop until what was added is written. */
 static void finish(struct world *world)
 {
-    capture_close(world->capture, closed, world);
+    capture_close(world->capture, world->ended_well, closed, world);
     assert_int_equal(world->closed_count, 0); /* never from inside of the call */
     loop_run(world->loop);
     assert_int_equal(world->closed_count, 1);
@@ -163,6 +164,19 @@ static void a_session_comes_back_in_its_order(void **state)
     assert_int_equal(stat(world.path, &facts), 0);
     assert_int_equal(facts.st_mode & 0777, 0600);
     assert_int_equal(world.stopped_count, 0);
+    tear_down(&world);
+}
+
+static void a_session_that_failed_is_told_from_one_that_ended(void **state)
+{
+    struct world world;
+
+    (void)state;
+    set_up(&world);
+    world.ended_well = false;
+    begin(&world, 0, 0);
+    finish(&world);
+    expect_back(world.path, "H0 ." CAPTURE_FAILED);
     tear_down(&world);
 }
 
@@ -395,6 +409,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_comes_back_in_its_order),
+        cmocka_unit_test(a_session_that_failed_is_told_from_one_that_ended),
         cmocka_unit_test(a_file_that_is_there_is_never_touched),
         cmocka_unit_test(a_folder_that_is_not_there_is_told),
         cmocka_unit_test(a_file_that_is_cut_anywhere_is_read_up_to_the_cut),

@@ -326,6 +326,32 @@ static void kinds_are_told_without_reading_the_inside(void **state)
     assert_string_equal(proto_response_name(9), "unknown");
 }
 
+static void state_updates_of_responses_are_found(void **state)
+{
+    static const char patch[] = "{\"a\":{\"b\":null}}";
+
+    (void)state;
+    for (int codec = PROTO_CODEC_PROTOBUF; codec <= PROTO_CODEC_JSON; codec++) {
+        for (int kind = 0; kind < 4; kind++) {
+            for (int has = 0; has < 2; has++) {
+                const struct span text = has ? span_of(patch) : SPAN_NONE;
+                struct buf bytes = pb_new();
+                struct span got;
+                enum proto_codec c = (enum proto_codec)codec;
+                assert_null(kind == 0   ? proto_encode_applied(c, &bytes, SPAN_LIT("did"), text)
+                            : kind == 1 ? proto_encode_flushed(c, &bytes, text)
+                            : kind == 2 ? proto_encode_started_commit(c, &bytes, text)
+                                        : proto_encode_acknowledged(c, &bytes, text));
+                const size_t head = c == PROTO_CODEC_JSON ? 0 : 4;
+                assert_null(proto_response_state(
+                    c, (struct span){bytes.data + head, bytes.len - head}, &got));
+                assert_true(has ? span_is(got, patch) : got.ptr == NULL);
+                buf_done(&bytes);
+            }
+        }
+    }
+}
+
 /* ---------------------------------------------------------------- the decoder's onlooker */
 
 static void note_frame(void *ctx, unsigned kind, struct span frame)
@@ -371,6 +397,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_walked_is_an_error),
         cmocka_unit_test(states_patches_and_paths_can_be_replaced),
         cmocka_unit_test(kinds_are_told_without_reading_the_inside),
+        cmocka_unit_test(state_updates_of_responses_are_found),
         cmocka_unit_test(an_onlooker_sees_every_frame_also_the_last_bad_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
