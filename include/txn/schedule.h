@@ -19,12 +19,13 @@
 
 /* 'syncSchedule' as a person wrote it; NULL or "" where it is not set. */
 struct schedule_config {
-    const char *sync_frequency; /* a duration, see schedule_parse_duration; default 30m */
+    const char *sync_frequency; /* a duration, see schedule_parse_duration */
     const char *timezone;       /* IANA name, or offset as in "+05:30" */
     const char *fast_sync_start_time, *fast_sync_stop_time; /* "HH:MM" or "H:MM" */
     const char *fast_sync_enabled_days;                     /* "M-F", "Su,T-Th"; none: every day */
 };
 
+#define SCHEDULE_DEFAULT_FREQUENCY "30m"
 #define SCHEDULE_ZONE_FOLDER "/usr/share/zoneinfo"
 
 struct schedule; /* in the arena, immutable */

@@ -13,6 +13,11 @@
  * this one. */
 #define DEFAULT_PORT "5432"
 
+#define DEFAULT_CAUSE "Estuary Flow"
+#define DEFAULT_INTERVAL "30m"
+#define TRIGGER_TIMEOUT_MS 120000
+#define NS_PER_MS 1000000
+
 /* ---------------------------------------------------------------- small helpers */
 
 static const char *keep(struct arena *arena, const char *text)
@@ -96,34 +101,120 @@ read_bucket_path(struct json_doc *doc, struct arena *arena, const char *text, st
 
 /* ---------------------------------------------------------------- nested objects */
 
-static bool read_schedule(struct json_object *schedule)
+static const char *
+optional(struct json_object *object, struct arena *arena, const char *name, const char *otherwise)
 {
-    static const char *const names[] = {"syncFrequency", "timezone", "fastSyncStartTime",
-                                        "fastSyncStopTime", "fastSyncEnabledDays"};
-    bool any = false;
+    const char *text = object ? json_get_string(object, name) : NULL;
+    return keep(arena, is_set(text) ? text : otherwise);
+}
 
-    for (size_t i = 0; schedule && i < ARRAY_LEN(names); i++) {
-        any |= is_set(json_get_string(schedule, names[i]));
+/* The address decides which instants the task shares with others on the same warehouse. */
+static void read_schedule(struct json_doc *doc,
+                          struct json_object *object,
+                          struct arena *arena,
+                          struct config *config)
+{
+    config->schedule_config = (struct schedule_config){
+        .sync_frequency = optional(object, arena, "syncFrequency", ""),
+        .timezone = optional(object, arena, "timezone", ""),
+        .fast_sync_start_time = optional(object, arena, "fastSyncStartTime", ""),
+        .fast_sync_stop_time = optional(object, arena, "fastSyncStopTime", ""),
+        .fast_sync_enabled_days = optional(object, arena, "fastSyncEnabledDays", ""),
+    };
+    struct error *err = schedule_new(arena, &config->schedule_config, span_of(config->address),
+                                     SCHEDULE_ZONE_FOLDER, &config->schedule);
+    if (err) {
+        json_problem(doc, "validating schedule configuration: %s", error_text(err));
+        error_drop(err, "it is one of the problems of this configuration");
     }
-    return any;
+}
+
+static bool read_mode(const char *text, enum trigger_mode *ret)
+{
+    static const char *const names[] = {
+        [TRIGGER_SKIP] = "skip", [TRIGGER_REPLACE] = "replace", [TRIGGER_IGNORE] = "ignore"};
+
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *ret = (enum trigger_mode)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The key goes there: over TLS, or not off this machine. */
+static bool is_safe_url(const char *url)
+{
+    static const char *const local[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
+
+    if (strchr(url, '@')) {
+        return false; /* what stands before it is no host */
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(local); i++) {
+        size_t len = strlen(local[i]);
+        if (strncmp(url, local[i], len) == 0 && (url[len] == '\0' || strchr(":/", url[len]))) {
+            return true;
+        }
+    }
+    return strncmp(url, "https://", strlen("https://")) == 0;
+}
+
+static const char *base_url(struct arena *arena, const char *url, const char *prefix)
+{
+    size_t len = strlen(url);
+
+    if (len == 0) {
+        return arena_printf(arena, "https://%s.us1.dbt.com", prefix);
+    }
+    while (len > 0 && url[len - 1] == '/') {
+        len--;
+    }
+    return arena_strndup(arena, (struct span){url, len});
 }
 
 /* An incomplete trigger is none: the original ignores it silently, so tasks may have one.
  * account_prefix is its older name for the host and is not in the schema. */
-static bool read_trigger(struct json_object *trigger)
+static void read_trigger(struct json_doc *doc,
+                         struct json_object *object,
+                         struct arena *arena,
+                         struct config *config)
 {
-    if (!trigger) {
-        return false;
+    const char *url = optional(object, arena, "access_url", "");
+    const char *prefix = optional(object, arena, "account_prefix", "");
+    const char *mode = optional(object, arena, "mode", "skip");
+    const char *interval = optional(object, arena, "interval", DEFAULT_INTERVAL);
+    const char *key = object ? json_get_string(object, "api_key") : NULL;
+    struct trigger_config trigger = {
+        .base_url = base_url(arena, url, prefix),
+        .account_id = optional(object, arena, "account_id", ""),
+        .job_id = optional(object, arena, "job_id", ""),
+        .cause = optional(object, arena, "cause", DEFAULT_CAUSE),
+        .total_timeout_ms = TRIGGER_TIMEOUT_MS,
+    };
+    int64_t interval_ns = 0;
+
+    if (!is_set(key) || !*trigger.account_id || !*trigger.job_id || !(*url || *prefix)) {
+        return;
     }
-    bool has_job = is_set(json_get_string(trigger, "job_id"));
-    bool has_account = is_set(json_get_string(trigger, "account_id"));
-    bool has_key = is_set(json_get_string(trigger, "api_key"));
-    bool has_url = is_set(json_get_string(trigger, "access_url"));
-    bool has_prefix = is_set(json_get_string(trigger, "account_prefix"));
-    (void)json_get_string(trigger, "cause");
-    (void)json_get_string(trigger, "mode");
-    (void)json_get_string(trigger, "interval");
-    return has_job && has_account && has_key && (has_url || has_prefix);
+    if (strlen(trigger.base_url) + strlen(trigger.account_id) + strlen(trigger.job_id) +
+            strlen(trigger.cause) >=
+        TRIGGER_MAX_TEXT) {
+        json_problem(doc, "'dbt_job_trigger' is longer than %d bytes", TRIGGER_MAX_TEXT);
+    }
+    if (!is_safe_url(trigger.base_url)) {
+        json_problem(doc, "'dbt_job_trigger.access_url' must begin with https://");
+    }
+    if (!read_mode(mode, &trigger.mode)) {
+        json_problem(doc, "'dbt_job_trigger.mode' is none of skip, replace and ignore");
+    }
+    if (!schedule_parse_duration(span_of(interval), &interval_ns) || interval_ns < 0) {
+        json_problem(doc, "'dbt_job_trigger.interval' is no duration such as \"30m\"");
+    }
+    trigger.interval_ms = (uint64_t)interval_ns / NS_PER_MS;
+    trigger.api_key = config->trigger_key = secret_new(span_of(key));
+    config->trigger = trigger;
+    config->has_trigger = true;
 }
 
 static bool read_tunnel(struct json_doc *doc, struct json_object *tunnel)
@@ -243,8 +334,8 @@ struct error *config_read(struct arena *arena, struct span json, struct config *
     config->aws_secret_access_key = need_secret(doc, top, "awsSecretAccessKey");
     config->region = need(doc, top, arena, "region");
     config->hard_delete = json_get_bool(top, "hardDelete");
-    config->has_schedule = read_schedule(json_get_object(top, "syncSchedule"));
-    config->has_trigger = read_trigger(json_get_object(top, "dbt_job_trigger"));
+    read_schedule(doc, json_get_object(top, "syncSchedule"), arena, config);
+    read_trigger(doc, json_get_object(top, "dbt_job_trigger"), arena, config);
     read_bucket_path(doc, arena, json_get_string(top, "bucketPath"), config);
     config->has_tunnel = read_tunnel(doc, json_get_object(top, "networkTunnel"));
     read_advanced(doc, json_get_object(top, "advanced"), config);
@@ -265,8 +356,10 @@ void config_done(struct config *config)
     if (config) {
         secret_free(config->password);
         secret_free(config->aws_secret_access_key);
+        secret_free(config->trigger_key);
         config->password = NULL;
         config->aws_secret_access_key = NULL;
+        config->trigger_key = NULL;
     }
 }
 

@@ -10,7 +10,9 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/secret.h"
+#include "connector/trigger.h"
 #include "redshift/type.h"
+#include "txn/schedule.h"
 
 struct config_flags { /* advanced.feature_flags */
     struct rs_type_flags types;
@@ -30,7 +32,12 @@ struct config {
     const char *aws_access_key_id;
     struct secret *aws_secret_access_key;
     bool hard_delete, no_flow_document;
-    bool has_tunnel, has_schedule, has_trigger;
+    bool has_tunnel;
+    struct schedule_config schedule_config; /* as written, "" where not set */
+    struct schedule *schedule;              /* NULL: no delay is asked for */
+    bool has_trigger;                       /* complete; then: */
+    struct trigger_config trigger;
+    struct secret *trigger_key; /* the one that trigger has lent */
     struct config_flags flags;
 };
 

@@ -156,12 +156,14 @@ static struct error *make_engine(struct opening *opening)
         .stage = self->stage,
         .access_key_id = config->aws_access_key_id,
         .secret_access_key = config->aws_secret_access_key,
+        .schedule = config->schedule,
         .figures = &self->figures,
         .seed = self->options.seed,
         .started_ms = self->started_ms,
     };
     struct txn_callbacks callbacks = {
         .opened = engine_opened,
+        .applied = session_applied,
         .acknowledged = session_acknowledged,
         .loaded = session_loaded,
         .flushed = session_flushed,
@@ -170,6 +172,11 @@ static struct error *make_engine(struct opening *opening)
         .ctx = self,
     };
     self->txn = txn_new(self->loop, &options, &callbacks);
+    if (config->has_trigger) {
+        op_reply_expect(&self->trigger_reply, &self->end);
+        self->trigger = trigger_new(self->loop, self->http, &config->trigger, op_reply_done,
+                                    &self->trigger_reply);
+    }
     return NULL;
 }
 
@@ -222,15 +229,25 @@ static void start_engine(struct opening *opening)
     txn_open(opening->self->txn);
 }
 
-static void warn_of_what_is_ignored(const struct config *config)
+static void log_schedule(const struct config *config)
 {
-    if (config->has_schedule) {
-        log_event(LOG_WARN, "'syncSchedule' is not acted on yet: transactions commit at once",
+    const struct schedule_config *schedule = &config->schedule_config;
+    const char *frequency = schedule->sync_frequency;
+
+    if (!config->schedule) {
+        return;
+    }
+    if (!schedule_is_alternating(config->schedule)) {
+        log_event(LOG_INFO, "created fixed schedule for acknowledgements",
+                  LOG_STR("syncFrequency", *frequency ? frequency : SCHEDULE_DEFAULT_FREQUENCY),
                   LOG_END);
+        return;
     }
-    if (config->has_trigger) {
-        log_event(LOG_WARN, "'dbt_job_trigger' is not acted on yet: no job is started", LOG_END);
-    }
+    log_event(LOG_INFO, "created alternating schedule for acknowledgements",
+              LOG_STR("syncFrequency", frequency), LOG_STR("timezone", schedule->timezone),
+              LOG_STR("fastSyncStartTime", schedule->fast_sync_start_time),
+              LOG_STR("fastSyncStopTime", schedule->fast_sync_stop_time),
+              LOG_STR("fastSyncEnabledDays", schedule->fast_sync_enabled_days), LOG_END);
 }
 
 static void begin(struct opening *opening)
@@ -246,7 +263,7 @@ static void begin(struct opening *opening)
     if (op_must_stop(&opening->op)) {
         op_finish(&opening->op);
     } else {
-        warn_of_what_is_ignored(opening->self->config);
+        log_schedule(opening->self->config);
         start_reading(opening);
     }
 }

@@ -169,6 +169,15 @@ static void log_summary(struct connector *self)
     self->acknowledged_at_ms = now;
 }
 
+void session_applied(void *ctx)
+{
+    struct connector *self = ctx;
+
+    if (self->trigger) {
+        trigger_signal(self->trigger);
+    }
+}
+
 void session_acknowledged(void *ctx, struct span patch_json)
 {
     struct connector *self = ctx;
@@ -383,10 +392,12 @@ void session_input_ended(struct connector *self)
         if (self->has_loads) {
             break;
         }
-        if (!self->is_acknowledging) {
+        if (self->is_acknowledging) { /* Acknowledged is still to be written, but at once */
+            txn_hurry(self->txn);
+        } else {
             connector_end(self, NULL);
         }
-        return; /* Acknowledged is still to be written */
+        return;
     case SESSION_BUSY:
     case SESSION_ENDING:
         return;

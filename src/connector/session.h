@@ -63,6 +63,8 @@ struct connector {
     /* The opened session. */
     struct stage *stage;
     struct txn *txn;
+    struct trigger *trigger; /* NULL: none is configured */
+    struct op_reply trigger_reply;
     struct session_binding *bindings;
     unsigned binding_count;
     struct buf key_scratch, value_scratch;
@@ -89,6 +91,7 @@ void connector_end(struct connector *self, struct error *err);
 void connector_send(struct connector *self);
 
 /* The engine's answers; ctx is the connector. */
+void session_applied(void *ctx);
 void session_acknowledged(void *ctx, struct span patch_json);
 void session_loaded(void *ctx, unsigned binding, struct span doc_json);
 void session_flushed(void *ctx);

@@ -18,7 +18,9 @@ enum trigger_mode {
     TRIGGER_IGNORE   /* nobody looks */
 };
 
-struct trigger_config {   /* all lent */
+/* All texts are lent; together they are shorter than TRIGGER_MAX_TEXT. */
+#define TRIGGER_MAX_TEXT 16384
+struct trigger_config {
     const char *base_url; /* without a slash at its end; https, or a loopback address */
     const char *account_id, *job_id;
     const char *cause;

@@ -13,7 +13,6 @@
 #define DAY_SECONDS 86400
 #define DAY_NS (DAY_SECONDS * SECOND_NS)
 
-#define DEFAULT_FREQUENCY "30m"
 #define SLOW_PERIOD_NS (4 * 3600 * SECOND_NS)
 
 struct window { /* when the fast period holds */
@@ -280,8 +279,8 @@ struct error *schedule_new(struct arena *arena,
                          "a fast sync window needs all of 'syncFrequency', 'timezone', "
                          "'fastSyncStartTime' and 'fastSyncStopTime'");
     }
-    RETURN_IF_ERROR(
-        read_frequency(is_set(frequency) ? frequency : DEFAULT_FREQUENCY, &schedule->fast_ns));
+    RETURN_IF_ERROR(read_frequency(is_set(frequency) ? frequency : SCHEDULE_DEFAULT_FREQUENCY,
+                                   &schedule->fast_ns));
     if (schedule->has_window) {
         RETURN_IF_ERROR(read_window(arena, config, zone_folder, &schedule->window));
     }

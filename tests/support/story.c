@@ -409,7 +409,7 @@ const char *story_config(struct story *story, const char *name, const struct sto
                    "{\"address\":\"%s\",\"user\":\"%s\",\"password\":\"%s\",\"database\":\"%s\","
                    "\"schema\":\"%s\",\"bucket\":\"%s\",\"awsAccessKeyId\":\"%s\","
                    "\"awsSecretAccessKey\":\"%s\",\"region\":\"%s\",\"bucketPath\":\"%s\","
-                   "\"hardDelete\":%s%s}\n",
+                   "\"hardDelete\":%s,\"syncSchedule\":%s%s}\n",
                    or_local(config->address, "LOCAL_REDSHIFT_ADDRESS"),
                    story_environment("LOCAL_REDSHIFT_USER"),
                    or_local(config->password, "LOCAL_REDSHIFT_PASSWORD"),
@@ -417,7 +417,9 @@ const char *story_config(struct story *story, const char *name, const struct sto
                    or_local(config->bucket, "LOCAL_S3_BUCKET"), story_environment("LOCAL_S3_KEY"),
                    or_local(config->secret, "LOCAL_S3_SECRET"),
                    story_environment("LOCAL_S3_REGION"), story->prefix,
-                   config->hard_delete ? "true" : "false", config->extra ? config->extra : ""));
+                   config->hard_delete ? "true" : "false",
+                   config->sync_schedule ? config->sync_schedule : "{\"syncFrequency\":\"0s\"}",
+                   config->extra ? config->extra : ""));
 }
 
 const char *story_gateway(struct story *story, const char *label, const char *rules)

@@ -87,7 +87,8 @@ struct story_config {
     const char *password; /* NULL, and so on: the right one */
     const char *database, *bucket, *secret;
     bool hard_delete;
-    const char *extra; /* further members, with a leading comma, or NULL */
+    const char *sync_schedule; /* a JSON object; NULL: acknowledge at once */
+    const char *extra;         /* further members, with a leading comma, or NULL */
 };
 
 /* Writes an endpoint configuration; gives its path. */

@@ -20,6 +20,10 @@
 #define REGION "\"region\":\"us-east-1\""
 #define BASE ADDRESS "," REST "," REGION
 
+#define TRIGGER(url)                                                                               \
+    "{" BASE ",\"dbt_job_trigger\":{\"job_id\":\"1\",\"account_id\":\"2\",\"api_key\":\"k\","      \
+    "\"access_url\":\"" url "\""
+
 static struct arena *arena;
 
 static int set_up(void **state)
@@ -109,6 +113,22 @@ static const struct row rows[] = {
     {"so is a tunnel",
      "{" BASE ",\"networkTunnel\":{\"sshForwarding\":{\"host\":\"h\"}}}",
      {"unknown field \"networkTunnel.sshForwarding.host\""}},
+    {"a schedule that cannot be kept",
+     "{" BASE ",\"syncSchedule\":{\"timezone\":\"UTC\"}}",
+     {"validating schedule configuration: a fast sync window needs all of"}},
+    {"a frequency that is none",
+     "{" BASE ",\"syncSchedule\":{\"syncFrequency\":\"soon\"}}",
+     {"validating schedule configuration: syncFrequency \"soon\""}},
+    {"a complete trigger with a mode and an interval that are none",
+     TRIGGER("https://h") ",\"mode\":\"twice\",\"interval\":\"soon\"}}",
+     {"'dbt_job_trigger.mode' is none of", "'dbt_job_trigger.interval' is no duration"}},
+    {"a key does not go over plain http", TRIGGER("http://h") "}}", {"must begin with https://"}},
+    {"nor to a host that only looks local",
+     TRIGGER("http://127.0.0.1.example") "}}",
+     {"must begin with https://"}},
+    {"nor behind a user's name", TRIGGER("http://localhost:x@h") "}}", {"begin with https://"}},
+    {"but to this machine", TRIGGER("http://127.0.0.1:8080") "}}", {NULL}},
+    {"a trigger in another scheme", TRIGGER("ftp://h") "}}", {"must begin with https://"}},
     {"an array is no configuration", "[]", {"endpoint config", "must be an object"}},
     {"half an object", "{" ADDRESS, {"endpoint config"}},
     {"all problems come at once",
@@ -173,7 +193,8 @@ static void what_is_read_is_what_was_written(void **state)
     assert_string_equal(config->aws_access_key_id, "AKIA");
     assert_string_equal(secret_text(config->aws_secret_access_key), "aws-secret");
     assert_true(config->hard_delete);
-    assert_true(config->has_schedule);
+    assert_non_null(config->schedule);
+    assert_string_equal(config->schedule_config.sync_frequency, "1h");
     assert_false(config->has_trigger);
     assert_false(config->has_tunnel);
     config_done(config);
@@ -187,7 +208,8 @@ static void what_is_not_set_stays_empty(void **state)
     assert_string_equal(config->database, "");
     assert_string_equal(config->schema, ""); /* the schema's default is for the interface alone */
     assert_false(config->hard_delete);
-    assert_false(config->has_schedule);
+    assert_non_null(config->schedule); /* half an hour */
+    assert_string_equal(config->schedule_config.sync_frequency, "");
     assert_false(config->has_trigger);
     config_done(config);
 }
@@ -262,6 +284,49 @@ static void triggers_are_on_when_they_are_complete(void **state)
         }
         config_done(config);
     }
+}
+
+/* What a schedule may be is tested with it (unit/txn/test_schedule.c). */
+static void schedules_are_of_the_warehouse(void **state)
+{
+    (void)state;
+    struct config *config = read_good("{" BASE ",\"syncSchedule\":{\"syncFrequency\":\"24h\"}}");
+    struct schedule *other;
+
+    assert_null(schedule_new(arena, &config->schedule_config, SPAN_LIT("cluster.example:5439"),
+                             SCHEDULE_ZONE_FOLDER, &other));
+    assert_int_equal(schedule_next(config->schedule, 0), schedule_next(other, 0));
+    config_done(config);
+
+    config = read_good("{" BASE ",\"syncSchedule\":{\"syncFrequency\":\"0s\"}}");
+    assert_null(config->schedule);
+    config_done(config);
+}
+
+static void triggers_are_as_written(void **state)
+{
+    (void)state;
+    struct config *config =
+        read_good("{" BASE ",\"dbt_job_trigger\":{\"job_id\":\"1\",\"account_id\":\"2\","
+                  "\"api_key\":\"dbt-secret\",\"access_url\":\"https://ab1.us1.dbt.com//\","
+                  "\"cause\":\"new data\",\"mode\":\"replace\",\"interval\":\"1h30m\"}}");
+
+    assert_string_equal(config->trigger.base_url, "https://ab1.us1.dbt.com");
+    assert_string_equal(config->trigger.job_id, "1");
+    assert_string_equal(config->trigger.account_id, "2");
+    assert_string_equal(config->trigger.cause, "new data");
+    assert_string_equal(secret_text(config->trigger.api_key), "dbt-secret");
+    assert_int_equal(config->trigger.mode, TRIGGER_REPLACE);
+    assert_int_equal(config->trigger.interval_ms, 5400000);
+    config_done(config);
+
+    config = read_good("{" BASE ",\"dbt_job_trigger\":{\"job_id\":\"1\",\"account_id\":\"2\","
+                       "\"api_key\":\"k\",\"account_prefix\":\"ab1\"}}");
+    assert_string_equal(config->trigger.base_url, "https://ab1.us1.dbt.com");
+    assert_string_equal(config->trigger.cause, "Estuary Flow");
+    assert_int_equal(config->trigger.mode, TRIGGER_SKIP);
+    assert_int_equal(config->trigger.interval_ms, 1800000);
+    config_done(config);
 }
 
 /* ---------------------------------------------------------------- feature flags */
@@ -378,6 +443,8 @@ int main(void)
         cmocka_unit_test(bucket_paths_are_cleaned),
         cmocka_unit_test(addresses_are_split),
         cmocka_unit_test(triggers_are_on_when_they_are_complete),
+        cmocka_unit_test(triggers_are_as_written),
+        cmocka_unit_test(schedules_are_of_the_warehouse),
         cmocka_unit_test(feature_flags_are_a_list_of_words),
         cmocka_unit_test(resources_become_paths),
     };
