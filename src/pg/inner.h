@@ -5,7 +5,7 @@
  * and results) share. Private to this room. */
 
 #include "pg/conn.h"
-#include "resolve.h"
+#include "runtime/resolve.h"
 #include "runtime/timer.h"
 #include "runtime/watch.h"
 

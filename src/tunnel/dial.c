@@ -7,15 +7,16 @@
 
 #include "dial.h"
 
+#include "base/span.h"
+#include "runtime/resolve.h"
 #include "runtime/timer.h"
 #include "runtime/watch.h"
-#include "runtime/work.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -35,57 +36,32 @@ static const uint32_t moves[] = {
 struct dial {
     struct op op;
     char *host, *port;
-    int status;                  /* of getaddrinfo */
-    int resolver_errno;          /* where status is EAI_SYSTEM */
-    struct addrinfo *list;       /* the worker's until it is resolved */
-    const struct addrinfo *next; /* the address to be tried after this one */
-    bool is_resolved;            /* fact: the worker gave everything back */
-    int fd;                      /* -1: none */
-    struct watch *watch;         /* of fd while it is being connected */
-    struct timer *timer;         /* of this address; only where another follows */
-    struct error *err;           /* of the address tried last */
+    bool is_resolved; /* fact: the worker gave everything back */
+    struct error *resolve_err;
+    char *addresses;     /* numeric, joined with ',' */
+    const char *next;    /* in addresses: the one to be tried after this one; "": none */
+    int fd;              /* -1: none */
+    struct watch *watch; /* of fd while it is being connected */
+    struct timer *timer; /* of this address; only where another follows */
+    struct error *err;   /* of the address tried last */
     op_done_fn *done;
     void *ctx;
 };
 
 /* ---------------------------------------------------------------- the name */
 
-/* On a worker thread. */
-static void look_up(void *ctx)
-{
-    struct dial *dial = ctx;
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-
-    dial->status = getaddrinfo(dial->host, dial->port, &hints, &dial->list);
-    dial->resolver_errno = dial->status == EAI_SYSTEM ? errno : 0;
-}
-
-static void looked_up(void *ctx)
+static void on_resolved(void *ctx, struct resolve *resolve)
 {
     struct dial *dial = ctx;
 
     dial->is_resolved = true;
-    dial->next = dial->list;
+    dial->resolve_err = resolve_error(resolve);
+    dial->addresses = mem_strdup(resolve_addresses(resolve));
+    dial->next = dial->addresses;
+    if (dial->resolve_err && error_class_of(dial->resolve_err) == ERROR_CONFIG) {
+        error_set_hint(dial->resolve_err, "Check the host name of the SSH endpoint.");
+    }
     op_mark(&dial->op);
-}
-
-static struct error *resolver_error(const struct dial *dial)
-{
-    /* A name that does not exist needs a person; a name server that does not answer needs time. */
-    bool is_unknown = dial->status == EAI_NONAME;
-
-    if (dial->status == EAI_SYSTEM) {
-        return error_from_errno(dial->resolver_errno, ERROR_RETRY, "resolving host \"%s\"",
-                                dial->host);
-    }
-    struct error *err =
-        error_new(ERROR_SYSTEM, is_unknown ? ERROR_CONFIG : ERROR_RETRY,
-                  "resolving host \"%s\": %s", dial->host, gai_strerror(dial->status));
-    if (is_unknown) {
-        error_set_hint(err, "Check the host name of the SSH endpoint.");
-    }
-    return err;
 }
 
 /* ---------------------------------------------------------------- one address after the other */
@@ -99,16 +75,48 @@ static void drop_socket(struct dial *dial)
     }
 }
 
-static struct error *begin_address(struct dial *dial, const struct addrinfo *address)
+/* A numeric address; the result is its length, 0 where it is none that we can use. */
+static socklen_t
+read_address(const struct dial *dial, struct span text, struct sockaddr_storage *ret)
 {
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    in_port_t port = htons((in_port_t)strtoul(dial->port, NULL, 10));
+    char copy[INET6_ADDRSTRLEN];
+
+    if (text.len >= sizeof(copy)) {
+        return 0; /* with an interface: not reached from elsewhere */
+    }
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    if (inet_pton(AF_INET, copy, &v4.sin_addr) == 1) {
+        v4.sin_port = port;
+        memcpy(ret, &v4, sizeof(v4));
+        return sizeof(v4);
+    }
+    if (inet_pton(AF_INET6, copy, &v6.sin6_addr) == 1) {
+        v6.sin6_port = port;
+        memcpy(ret, &v6, sizeof(v6));
+        return sizeof(v6);
+    }
+    return 0;
+}
+
+static struct error *begin_address(struct dial *dial, struct span text)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t size = read_address(dial, text, &address);
     int on = 1;
 
-    dial->fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (size == 0) {
+        return error_new(ERROR_SYSTEM, ERROR_RETRY, "address %.*s cannot be used", SPAN_FMT(text));
+    }
+    dial->fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (dial->fd < 0) {
         return error_from_errno(errno, ERROR_RETRY, "opening a socket");
     }
     (void)setsockopt(dial->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (connect(dial->fd, address->ai_addr, address->ai_addrlen) != 0 && errno != EINPROGRESS) {
+    if (connect(dial->fd, (struct sockaddr *)&address, size) != 0 && errno != EINPROGRESS) {
         return error_from_errno(errno, ERROR_RETRY, "connecting");
     }
     RETURN_IF_ERROR(watch_new(&dial->op, dial->fd, &dial->watch));
@@ -118,14 +126,14 @@ static struct error *begin_address(struct dial *dial, const struct addrinfo *add
 /* Until one is under way or none is left. */
 static void try_next(struct dial *dial)
 {
-    while (dial->next) {
-        const struct addrinfo *address = dial->next;
+    while (*dial->next) {
+        struct span address = {dial->next, strcspn(dial->next, ",")};
 
-        dial->next = address->ai_next;
+        dial->next += address.len + (dial->next[address.len] == ',');
         error_free(dial->err); /* the caller is told of the last one */
         dial->err = begin_address(dial, address);
         if (!dial->err) {
-            if (dial->next) {
+            if (*dial->next) {
                 timer_start(dial->timer, ADDRESS_LIMIT_MS);
             } else {
                 timer_stop(dial->timer);
@@ -178,8 +186,9 @@ static void dial_step(struct op *op)
         }
         if (op->cancel_asked) {
             op_finish(op);
-        } else if (dial->status != 0) {
-            op_fail(op, resolver_error(dial));
+        } else if (dial->resolve_err) {
+            op_fail(op, dial->resolve_err);
+            dial->resolve_err = NULL;
             op_finish(op);
         } else {
             op_set_state(op, DIAL_CONNECTING);
@@ -209,7 +218,8 @@ static void dial_done(void *ctx, struct error *err)
     struct dial *dial = ctx;
 
     error_drop(dial->err, "another address was reached, or nobody waits any more");
-    dial->err = NULL;
+    error_drop(dial->resolve_err, "nobody waits for the address any more");
+    dial->err = dial->resolve_err = NULL;
     dial->done(dial->ctx, err);
 }
 
@@ -225,7 +235,7 @@ dial_start(struct loop *loop, const char *host, const char *port, op_done_fn *do
     dial->ctx = ctx;
     op_init(&dial->op, loop, &dial_kind, dial_done, dial);
     dial->timer = timer_new(&dial->op);
-    work_start(loop, look_up, looked_up, dial);
+    (void)resolve_start(loop, host, on_resolved, dial);
     return dial;
 }
 
@@ -255,10 +265,8 @@ void dial_free(struct dial *dial)
     if (dial->fd >= 0) {
         (void)close(dial->fd);
     }
-    if (dial->list) {
-        freeaddrinfo(dial->list);
-    }
     mem_free(dial->host);
     mem_free(dial->port);
+    mem_free(dial->addresses);
     mem_free(dial);
 }

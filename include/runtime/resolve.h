@@ -1,8 +1,8 @@
-#ifndef PG_RESOLVE_H
-#define PG_RESOLVE_H
+#ifndef RUNTIME_RESOLVE_H
+#define RUNTIME_RESOLVE_H
 
-/* A host name to addresses on the thread pool, because libpq would block the loop for it. Private
- * to this room. */
+/* A host name to addresses on the thread pool: the system's resolver blocks, and so would a library
+ * that is given the name. */
 
 #include "base/error.h"
 #include "runtime/loop.h"
@@ -19,7 +19,7 @@ resolve_start(struct loop *loop, const char *host, resolve_done_fn *done, void *
 /* In done. The error is the caller's; NULL when there are addresses. */
 struct error *resolve_error(struct resolve *resolve) MUST_CHECK;
 unsigned resolve_count(const struct resolve *resolve);
-/* Numeric addresses joined with ',', as libpq's hostaddr takes them. */
+/* Numeric addresses joined with ',', in the order the system prefers; at most eight. */
 const char *resolve_addresses(const struct resolve *resolve);
 
 #endif

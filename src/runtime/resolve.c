@@ -1,10 +1,10 @@
 /*
- * pg/resolve: name resolution as work for the thread pool. Comes in: a host name; goes out: numeric
- * addresses in the order the system prefers. It never knows libpq. The struct belongs to the worker
- * until it is done.
+ * runtime/resolve: name resolution as work for the thread pool. Comes in: a host name; goes out:
+ * numeric addresses in the order the system prefers. It never knows who connects. The struct
+ * belongs to the worker until it is done.
  */
 
-#include "resolve.h"
+#include "runtime/resolve.h"
 
 #include "base/buf.h"
 #include "runtime/work.h"
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* libpq tries them one after another; more would outlast the time limit anyway. */
+/* They are tried one after another; more would outlast the time limit anyway. */
 #define ADDRESSES_MAX 8U
 #define ADDRESS_MAX_BYTES 64U
 
