@@ -43,7 +43,7 @@ enum figure_part { FIGURE_STAGED, FIGURE_APPLIED };
 
 #define FIGURE_PHASES(X)                                                                           \
     X(load_reading, STAGED, "from the first Load request to Flush")                                \
-    X(load_query, STAGED, "from the first COPY of keys to the first document, or to none")         \
+    X(load_query, STAGED, "until the first document that was looked up comes, or none does")       \
     X(load_sending, STAGED, "from the first document found to the last")                           \
     X(store_reading, STAGED, "from the first Store request to StartCommit")                        \
     X(staging_end, STAGED, "from StartCommit until the last file is stored")                       \
@@ -91,8 +91,7 @@ struct figures {
     struct histogram phases[FIGURE_PHASE_COUNT];
     uint64_t retries[FIGURE_RETRY_COUNT][FIGURE_CAUSE_COUNT];
     struct figure_tables tables;
-    /* Seconds since 1970; 0: not yet, or not known. */
-    int64_t acknowledged_at, next_acknowledgement_at;
+    int64_t acknowledged_at; /* seconds since 1970; 0: not yet */
 };
 
 struct figure_row {

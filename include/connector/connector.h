@@ -8,6 +8,7 @@
  */
 
 #include "base/error.h"
+#include "base/metric.h"
 #include "proto/codec.h"
 #include "runtime/credit.h"
 #include "runtime/loop.h"
@@ -24,6 +25,10 @@ struct connector_options {
     const char *capture_path; /* NULL or "": none; else the session is written there, see
                                  capture/capture.h */
     uint64_t capture_limit_bytes; /* 0: the default */
+    uint64_t progress_ms;         /* between the lines of a long phase; 0: five minutes */
+    /* An Open's configuration has `advanced.metrics_address`. May be NULL. */
+    void (*serve_metrics)(void *ctx, const char *address);
+    void *serve_ctx;
 };
 
 /* ended(ctx, err) comes once, from the loop, when nothing of it is left there; the connector is
@@ -37,6 +42,13 @@ struct error *connector_new(struct loop *loop,
 /* Winds down now: rolls back what is open, aborts uploads; ended follows with ERROR_CANCELLED
  * unless the end of input was reached already. Idempotent. */
 void connector_stop(struct connector *connector);
+
+/* A session is open. */
+bool connector_is_ready(const struct connector *connector);
+/* Hands over the figures as they are now; base/metric.h. Costs microseconds. */
+void connector_measure(const struct connector *connector, metric_emit_fn *emit, void *to);
+/* All metrics there are, constant: some have rows only when there is something to tell. */
+const struct metric *connector_metrics(unsigned *ret_count);
 void connector_free(struct connector *connector);
 
 #endif

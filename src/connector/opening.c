@@ -328,7 +328,7 @@ void opening_start(struct connector *self, const struct proto_open *request)
     opening->self = self;
     opening->request = request;
     self->work = &opening->op;
-    log_event(LOG_INFO, "requesting materialization Open", LOG_END);
+    progress_enter(&self->progress, PROGRESS_READING, PROGRESS_OPEN, 0);
     op_init(&opening->op, self->loop, &opening_kind, opening_done, opening);
     op_mark(&opening->op);
 }

@@ -134,7 +134,8 @@ void session_opened(struct connector *self, struct error *err)
     send_or_end(self, proto_encode_opened(self->options.codec, &self->out, SPAN_NONE, false,
                                           disable_optimization));
     if (self->state == SESSION_BUSY) {
-        self->acknowledged_at_ms = loop_now_ms(self->loop);
+        self->summary.began_ms = loop_now_ms(self->loop);
+        progress_enter(&self->progress, PROGRESS_READING, PROGRESS_NONE, 0);
         log_event(LOG_INFO, "Running", LOG_STR("eventType", "connectorStatus"), LOG_END);
         self->state = SESSION_OPENED;
         stdio_resume(self->io);
@@ -142,40 +143,26 @@ void session_opened(struct connector *self, struct error *err)
     }
 }
 
-/* One line per transaction: what was counted since the last one. */
-static void log_summary(struct connector *self)
+/* Keys were read and nothing stands before their lookup any more. */
+static void note_lookup(struct connector *self)
 {
-    struct log_field fields[64];
-    unsigned count = 0;
-    uint64_t now = loop_now_ms(self->loop);
-
-    CHECK(figure_row_count + 4 < ARRAY_LEN(fields));
-    fields[count++] = LOG_INT("round", self->round);
-    fields[count++] = LOG_MS("took", now - self->acknowledged_at_ms);
-    for (unsigned i = 0; i < figure_row_count; i++) {
-        size_t at = figure_rows[i].offset;
-        uint64_t total, before;
-        memcpy(&total, (const char *)&self->figures + at, sizeof total);
-        memcpy(&before, (const char *)&self->reported + at, sizeof before);
-        if (total != before) {
-            fields[count++] = LOG_INT(figure_rows[i].name, total - before);
-        }
+    if (self->state == SESSION_FLUSHING && !self->is_acknowledging && self->has_loads) {
+        progress_enter(&self->progress, PROGRESS_READING, PROGRESS_EVALUATING, self->round);
     }
-    fields[count] = LOG_END;
-    if (count > 2 && log_is_on(LOG_INFO)) {
-        log_write(LOG_INFO, "transaction summary", fields);
-    }
-    self->reported = self->figures;
-    self->acknowledged_at_ms = now;
 }
 
-void session_applied(void *ctx)
+/* The first acknowledgement is that of the recovery, before any transaction. */
+static void note_acknowledged(struct connector *self)
 {
-    struct connector *self = ctx;
+    uint64_t round = self->progress.tracks[PROGRESS_APPLYING].round;
 
-    if (self->trigger) {
-        trigger_signal(self->trigger);
+    self->figures.acknowledged_at = loop_unix_seconds(self->loop);
+    progress_enter(&self->progress, PROGRESS_APPLYING, PROGRESS_NONE, 0);
+    summary_say(&self->summary, &self->figures, round, loop_now_ms(self->loop));
+    if (self->state == SESSION_LOADING && !self->has_loads && !self->input_ended) {
+        progress_enter(&self->progress, PROGRESS_READING, PROGRESS_WAITING, self->round);
     }
+    note_lookup(self);
 }
 
 void session_acknowledged(void *ctx, struct span patch_json)
@@ -184,7 +171,7 @@ void session_acknowledged(void *ctx, struct span patch_json)
 
     self->is_acknowledging = false;
     send_or_end(self, proto_encode_acknowledged(self->options.codec, &self->out, patch_json));
-    log_summary(self);
+    note_acknowledged(self);
     if (self->input_ended && self->state == SESSION_LOADING) {
         session_input_ended(self);
     }
@@ -194,6 +181,7 @@ void session_loaded(void *ctx, unsigned binding, struct span doc_json)
 {
     struct connector *self = ctx;
 
+    progress_need(&self->progress, PROGRESS_READING, PROGRESS_LOADED, self->round);
     self->figures.loaded++;
     send_or_end(self, proto_encode_loaded(self->options.codec, &self->out, binding, doc_json));
     if (stdio_is_backed_up(self->io)) {
@@ -207,6 +195,7 @@ void session_flushed(void *ctx)
 
     if (self->state == SESSION_FLUSHING) {
         self->state = SESSION_STORING;
+        progress_enter(&self->progress, PROGRESS_READING, PROGRESS_NONE, 0);
         send_or_end(self, proto_encode_flushed(self->options.codec, &self->out, SPAN_NONE));
     }
 }
@@ -217,8 +206,11 @@ void session_started_commit(void *ctx, struct span patch_json)
 
     if (self->state == SESSION_STARTING) {
         self->state = SESSION_COMMITTED;
-        self->round++;
         send_or_end(self, proto_encode_started_commit(self->options.codec, &self->out, patch_json));
+        progress_enter(&self->progress, PROGRESS_READING, PROGRESS_NONE, 0);
+        progress_enter(&self->progress, PROGRESS_APPLYING, PROGRESS_COMMIT, self->round);
+        summary_stage(&self->summary, &self->figures);
+        self->round++;
     }
 }
 
@@ -240,6 +232,7 @@ static struct error *take_load(struct connector *self, const struct proto_load *
         error_wrap(tuple_read(&load->key, binding->keys, binding->key_count, &self->key_scratch),
                    "key of a Load for binding %u", load->binding));
     self->has_loads = true;
+    progress_need(&self->progress, PROGRESS_READING, PROGRESS_LOADS, self->round);
     self->figures.loads++;
     return txn_load(self->txn, load->binding, binding->keys);
 }
@@ -257,6 +250,7 @@ static struct error *take_store(struct connector *self, const struct proto_store
     RETURN_IF_ERROR(error_wrap(
         tuple_read(&store->values, binding->values, binding->value_count, &self->value_scratch),
         "values of a Store for binding %u", store->binding));
+    progress_need(&self->progress, PROGRESS_READING, PROGRESS_STORES, self->round);
     self->figures.stores++;
     return txn_store(self->txn, store->binding, binding->keys, binding->values, store->doc_json,
                      store->exists, store->is_delete);
@@ -264,6 +258,9 @@ static struct error *take_store(struct connector *self, const struct proto_store
 
 static void take_acknowledge(struct connector *self, const struct proto_acknowledge *acknowledge)
 {
+    if (self->state == SESSION_OPENED) {
+        progress_enter(&self->progress, PROGRESS_APPLYING, PROGRESS_RECOVERY, 0);
+    }
     self->state = SESSION_LOADING;
     self->is_acknowledging = true;
     self->has_loads = false;
@@ -317,6 +314,8 @@ static struct error *take(struct connector *self, const struct proto_request *re
             return take_load(self, &request->u.load);
         } else if (request->kind == PROTO_FLUSH) {
             self->state = SESSION_FLUSHING;
+            progress_enter(&self->progress, PROGRESS_READING, PROGRESS_NONE, 0);
+            note_lookup(self);
             txn_flush(self->txn);
             return NULL;
         }
@@ -326,6 +325,11 @@ static struct error *take(struct connector *self, const struct proto_request *re
             return take_store(self, &request->u.store);
         } else if (request->kind == PROTO_START_COMMIT) {
             self->state = SESSION_STARTING;
+            progress_enter(&self->progress, PROGRESS_READING,
+                           self->progress.tracks[PROGRESS_READING].step == PROGRESS_STORES
+                               ? PROGRESS_STAGING
+                               : PROGRESS_NONE,
+                           self->round);
             txn_start_commit(self->txn);
             return NULL;
         }
@@ -370,6 +374,59 @@ void session_run(struct connector *self)
     }
     if (self->input_ended && self->state != SESSION_BUSY) {
         session_input_ended(self);
+    }
+}
+
+/* ---------------------------------------------------------------- what is waited for */
+
+static void add_wait_for_input(const struct connector *self, struct buf *out)
+{
+    buf_add_str(out, credit_is_open(self->options.credit)
+                         ? "the runtime"
+                         : "S3, which has to take rows before more are read");
+}
+
+void session_add_wait(void *ctx, enum progress_step step, struct buf *out)
+{
+    const struct connector *self = ctx;
+
+    switch (step) {
+    case PROGRESS_OPEN:
+        if (self->txn) {
+            txn_add_wait(self->txn, TXN_OPENING, out);
+        } else {
+            buf_add_str(out, "the warehouse: what exists is read");
+        }
+        break;
+    case PROGRESS_LOADS:
+    case PROGRESS_STORES:
+        add_wait_for_input(self, out);
+        break;
+    case PROGRESS_EVALUATING:
+        txn_add_wait(self->txn, TXN_LOOKING_UP, out);
+        break;
+    case PROGRESS_LOADED:
+        if (stdio_is_backed_up(self->io)) {
+            buf_add_str(out, "the runtime, which does not read its documents");
+        } else {
+            txn_add_wait(self->txn, TXN_LOOKING_UP, out);
+        }
+        break;
+    case PROGRESS_STAGING:
+        buf_add_str(out, "S3");
+        break;
+    case PROGRESS_RECOVERY:
+    case PROGRESS_COMMIT:
+        if (self->is_acknowledging) {
+            txn_add_wait(self->txn, TXN_APPLYING, out);
+        } else {
+            buf_add_str(out, "the runtime");
+        }
+        break;
+    case PROGRESS_NONE:
+    case PROGRESS_WAITING:
+    case PROGRESS_COUNT:
+        break;
     }
 }
 

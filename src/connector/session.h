@@ -7,12 +7,15 @@
  *   connector.c   life cycle: bytes in, bytes out, the end
  *   session.c     is this request legal now? hand it on; answers back
  *   opening.c     Open: configuration, catalog, engine
+ *   progress.c    phases in the log; summary.c: a line per transaction; measure.c: metrics
  *   validate.c, apply.c, prerequisite.c, catalog_read.c   short requests, as operations
  *   config.c, spec.c, binding.c, constraint.c, apply_plan.c   pure
  */
 
 #include "capture/capture.h"
 #include "connector/connector.h"
+#include "connector/progress.h"
+#include "connector/summary.h"
 #include "connector/validate.h"
 #include "runtime/stdio.h"
 #include "txn/txn.h"
@@ -70,8 +73,9 @@ struct connector {
     struct buf key_scratch, value_scratch;
     bool is_acknowledging; /* Acknowledge was read, Acknowledged not written */
     bool has_loads;        /* of the transaction that is being read */
-    uint64_t round, acknowledged_at_ms;
-    struct figures reported; /* as of the last summary line */
+    uint64_t round;        /* of the transaction that is being read, from 0 */
+    struct progress progress;
+    struct summary summary;
 
     /* The end. */
     struct op end;
@@ -89,6 +93,9 @@ void session_input_ended(struct connector *self);
 void connector_end(struct connector *self, struct error *err);
 /* Sends what is in self->out. */
 void connector_send(struct connector *self);
+
+/* What a phase waits for, in words; ctx is the connector. */
+progress_wait_fn session_add_wait;
 
 /* The engine's answers; ctx is the connector. */
 void session_applied(void *ctx);

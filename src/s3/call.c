@@ -408,6 +408,7 @@ static void settle(struct s3_call *call, struct error *err)
 
         log_debug("%s s3://%s, attempt %u: %s", call->request.purpose, call->s3->endpoint.bucket,
                   call->attempt, error_text(err));
+        figures_add_retry(call->s3->figures, FIGURE_RETRY_s3, err);
         forget_exchange(call);
         call->cause = err;
         timer_start(call->timer, backoff_next(&policy, call->attempt, &call->s3->random));
