@@ -51,7 +51,7 @@ static char *read_file(const char *path)
     if (!file || !text) {
         give_up("reading %s: %s", path, strerror(errno));
     }
-    (void)fread(text, 1, 65535, file);
+    text[fread(text, 1, 65535, file)] = '\0';
     (void)fclose(file);
     return text;
 }
@@ -228,7 +228,7 @@ static pid_t parent_of(pid_t pid)
     (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     FILE *file = fopen(path, "r");
     if (file) {
-        (void)fread(text, 1, sizeof(text) - 1, file);
+        text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
         (void)fclose(file);
     }
     const char *end = strrchr(text, ')');
