@@ -143,6 +143,18 @@ void session_opened(struct connector *self, struct error *err)
     }
 }
 
+/* What follows, if anything, is the schedule's delay. */
+void session_applied(void *ctx)
+{
+    struct connector *self = ctx;
+
+    progress_enter(&self->progress, PROGRESS_APPLYING, PROGRESS_NONE,
+                   self->progress.tracks[PROGRESS_APPLYING].round);
+    if (self->trigger) {
+        trigger_signal(self->trigger);
+    }
+}
+
 /* Keys were read and nothing stands before their lookup any more. */
 static void note_lookup(struct connector *self)
 {
