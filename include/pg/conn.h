@@ -35,6 +35,14 @@ struct pgc_options {
     enum pgc_tls tls;
     /* A file, or "system". NULL: the system's roots where the mode verifies, none where not. */
     const char *root_certificate;
+    const char *root_certificate_text; /* PEM, instead of a file; or NULL */
+    /* Where to connect in place of host and port, through a tunnel say: a numeric address and a
+     * port. Certificates and error texts are still about host and port. NULL: there. */
+    const char *via_address, *via_port;
+    /* A connect failed: what its owner knows about the cause. Consumes err, returns what is to be
+     * reported in its place, which may be err. NULL: nothing. */
+    struct error *(*explain)(void *ctx, struct error *err);
+    void *explain_ctx;
     const char *application_name;
     uint64_t connect_timeout_ms;
     struct figures *figures; /* statements, round_trips; or NULL */

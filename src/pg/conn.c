@@ -8,6 +8,8 @@
  * act of a step, because the owner may ask for the next thing there.
  */
 
+#define _GNU_SOURCE /* memfd_create(2) */
+
 #include "inner.h"
 
 #include "base/buf.h"
@@ -15,9 +17,11 @@
 #include "runtime/work.h"
 #include "words.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Long statements leave the socket silent for minutes. AWS's NAT gateways and load balancers forget
@@ -33,6 +37,7 @@
 #define NO_FILE "/nonexistent/materialize-redshift"
 
 #define CANCEL_WORDS_BYTES 256
+#define ROOT_PATH_BYTES 32
 
 static const char *const state_names[] = {CONN_STATES(OP_STATE_NAME)};
 
@@ -84,6 +89,11 @@ static const struct op_kind conn_kind = {
 
 /* ---------------------------------------------------------------- doors */
 
+static char *copy_if_set(const char *text)
+{
+    return text ? mem_strdup(text) : NULL;
+}
+
 struct pgc_conn *pgc_conn_new(struct loop *loop, const struct pgc_options *options)
 {
     struct pgc_conn *conn = mem_alloc(sizeof(*conn));
@@ -96,8 +106,13 @@ struct pgc_conn *pgc_conn_new(struct loop *loop, const struct pgc_options *optio
     conn->user = mem_strdup(options->user);
     conn->database = mem_strdup(options->database ? options->database : "");
     conn->application_name = mem_strdup(options->application_name ? options->application_name : "");
-    conn->root_certificate =
-        options->root_certificate ? mem_strdup(options->root_certificate) : NULL;
+    conn->root_certificate = copy_if_set(options->root_certificate);
+    conn->root_text = copy_if_set(options->root_certificate_text);
+    conn->root_fd = -1;
+    conn->via_address = copy_if_set(options->via_address);
+    conn->via_port = copy_if_set(options->via_port);
+    conn->explain = options->explain;
+    conn->explain_ctx = options->explain_ctx;
     conn->password = options->password ? secret_copy(options->password) : NULL;
     conn->tls = options->tls;
     conn->connect_timeout_ms = options->connect_timeout_ms;
@@ -227,9 +242,15 @@ static void step_down(struct pgc_conn *conn)
         conn->timer = timer_new(&conn->op);
     }
     timer_start(conn->timer, conn->connect_timeout_ms);
-    conn->is_resolved = false;
-    conn->job_count++;
-    conn->wait = resolve_start(conn->loop, conn->host, on_resolved, conn);
+    conn->is_resolved = conn->via_address != NULL;
+    if (conn->via_address) {
+        mem_free(conn->addresses);
+        conn->addresses = mem_strdup(conn->via_address);
+        conn->address_count = 1;
+    } else {
+        conn->job_count++;
+        conn->wait = resolve_start(conn->loop, conn->host, on_resolved, conn);
+    }
     op_set_state(&conn->op, CONN_RESOLVING);
 }
 
@@ -300,6 +321,21 @@ static void on_resolved(void *ctx, struct resolve *resolve)
     op_mark(&conn->op);
 }
 
+/* libpq wants a file. This one has no name that anyone else could write to. */
+static struct error *write_root(struct pgc_conn *conn, char path[ROOT_PATH_BYTES])
+{
+    size_t len = strlen(conn->root_text);
+
+    if (conn->root_fd < 0) {
+        conn->root_fd = memfd_create("tls_root_certificate", MFD_CLOEXEC);
+        if (conn->root_fd < 0 || write(conn->root_fd, conn->root_text, len) != (ssize_t)len) {
+            return error_from_errno(errno, ERROR_ABORT, "keeping the root certificate for TLS");
+        }
+    }
+    (void)snprintf(path, ROOT_PATH_BYTES, "/proc/self/fd/%d", conn->root_fd);
+    return NULL;
+}
+
 static void start_libpq(struct pgc_conn *conn)
 {
     static const char *const modes[] = {
@@ -314,10 +350,19 @@ static void start_libpq(struct pgc_conn *conn)
                                                "/etc/pki/tls/certs/ca-bundle.crt"};
     bool must_verify = conn->tls == PGC_TLS_VERIFY_CA || conn->tls == PGC_TLS_VERIFY_FULL;
     const char *root = must_verify ? "system" : NO_FILE;
+    char root_path[ROOT_PATH_BYTES];
     struct buf hosts;
 
     if (conn->root_certificate) {
         root = conn->root_certificate;
+    }
+    if (conn->root_text) {
+        struct error *err = write_root(conn, root_path);
+        if (err) {
+            fail_connect(conn, err);
+            return;
+        }
+        root = root_path;
     }
     if (strcmp(root, "system") == 0) {
         root = access(system_roots[0], R_OK) == 0 ? system_roots[0] : system_roots[1];
@@ -336,13 +381,14 @@ static void start_libpq(struct pgc_conn *conn)
     } rows[] = {
         {"host", hosts.data},
         {"hostaddr", conn->addresses},
-        {"port", conn->port},
+        {"port", conn->via_port ? conn->via_port : conn->port},
         {"user", conn->user},
         {"password", secret_text(conn->password)},
         {"dbname", conn->database},
         {"application_name", conn->application_name},
         {"sslmode", modes[conn->tls]},
         {"sslrootcert", root},
+        {"ssl_min_protocol_version", "TLSv1.2"}, /* what the server asks for, too */
         {"sslcert", NO_FILE},
         {"passfile", NO_FILE},
         {"gssencmode", "disable"}, /* a ticket in the cache would make libpq begin with Kerberos */
@@ -448,6 +494,9 @@ static void fail_connect(struct pgc_conn *conn, struct error *err)
 
     err = error_wrap(err, "connecting to %s port %s as user \"%s\" to database \"%s\"", conn->host,
                      conn->port, conn->user, conn->database);
+    if (conn->explain) {
+        err = conn->explain(conn->explain_ctx, err);
+    }
     timer_stop(conn->timer);
     conn->connect_done = NULL;
     conn_break(conn);
@@ -601,6 +650,12 @@ static void conn_done(void *ctx, struct error *err)
     mem_free(conn->user);
     mem_free(conn->database);
     mem_free(conn->root_certificate);
+    mem_free(conn->root_text);
+    if (conn->root_fd >= 0) {
+        (void)close(conn->root_fd);
+    }
+    mem_free(conn->via_address);
+    mem_free(conn->via_port);
     mem_free(conn->application_name);
     mem_free(conn->addresses);
     mem_free(conn->values);

@@ -48,7 +48,12 @@ struct pgc_conn {
     struct op op;
     struct loop *loop;
 
-    char *host, *port, *user, *database, *root_certificate, *application_name;
+    char *host, *port, *user, *database, *application_name;
+    char *root_certificate, *root_text;
+    int root_fd; /* the file in memory that root_text stands in; -1: none */
+    char *via_address, *via_port;
+    struct error *(*explain)(void *ctx, struct error *err);
+    void *explain_ctx;
     struct secret *password;
     enum pgc_tls tls;
     uint64_t connect_timeout_ms;
