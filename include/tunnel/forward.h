@@ -32,7 +32,7 @@ struct tunnel_options {
     uint64_t answer_ms;          /* further silence after which the session is dead. 0: 30 s */
     uint64_t idle_ms;            /* how long a session without channels is kept. 0: 60 s */
 
-    /* Both may be NULL. Called from the loop; what they get is lent. */
+    /* Both may be NULL. Called from the loop, not after tunnel_close; what they get is lent. */
     void (*on_host_key)(void *ctx,
                         const char *fingerprint); /* first seen, and whenever it changes */
     void (*on_trouble)(void *ctx, const struct error *err); /* a session or a channel was lost or
@@ -40,23 +40,26 @@ struct tunnel_options {
     void *ctx;
 };
 
-/* ERROR_CONFIG, each with advice: an endpoint, port, fingerprint or key that is none, a key that is
- * protected by a passphrase. The texts never hold a part of the key. Connects to nothing yet. */
+/* Listens; connections wait until the tunnel is open. ERROR_CONFIG, each with advice: an endpoint,
+ * port, fingerprint or key that is none, a key that is protected by a passphrase. The texts never
+ * hold a part of the key. */
 struct error *
 tunnel_new(struct loop *loop, const struct tunnel_options *options, struct tunnel **ret) MUST_CHECK;
 
-/* Listens, logs in. Once, after tunnel_new. Errors name user, host and port of the server:
- * ERROR_CONFIG for an unknown host, a host key that is not the given one, a login that was refused;
- * ERROR_SYSTEM or ERROR_TIMEOUT (RETRY) where the network or the server fails. May be followed by
- * nothing but tunnel_close when it failed. */
+unsigned tunnel_port(const struct tunnel *tunnel);
+
+/* Logs in. Once, soon after tunnel_new. Errors name user, host and port of the server: ERROR_CONFIG
+ * for an unknown host, a host key that is not the given one, a login that was refused; ERROR_SYSTEM
+ * or ERROR_TIMEOUT (RETRY) where the network or the server fails. After a failure connections are
+ * refused, those that wait too, and nothing is left to do but tunnel_close. */
 void tunnel_open(struct tunnel *tunnel, op_done_fn *done, void *ctx);
 
-unsigned tunnel_port(const struct tunnel *tunnel); /* once open */
 /* "SHA256:..." as ssh-keygen -l prints it; "" before any was seen. */
 const char *tunnel_host_key(const struct tunnel *tunnel);
-/* The latest trouble after the opening: why a connection through the tunnel was reset. "" for none.
- * Valid until the next turn of the loop. */
-const char *tunnel_trouble(const struct tunnel *tunnel);
+/* The latest trouble after the opening: why a connection through the tunnel was reset. NULL: none.
+ * Valid until the next turn of the loop. An owner on this loop finds it there when it sees the
+ * reset. */
+const struct error *tunnel_trouble(const struct tunnel *tunnel);
 
 /* Ends everything at once, connections included; an open that is under way is answered first. Then
  * closed(ctx), and the tunnel is freed by then. */

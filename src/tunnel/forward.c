@@ -79,7 +79,7 @@ static void note_trouble(struct tunnel *tunnel, struct error *err)
     }
     error_free(tunnel->trouble); /* it was reported */
     tunnel->trouble = err;
-    if (tunnel->on_trouble) {
+    if (tunnel->on_trouble && !tunnel->must_close) {
         tunnel->on_trouble(tunnel->ctx, err);
     }
 }
@@ -90,7 +90,7 @@ static void note_host_key(struct tunnel *tunnel)
 
     if (*seen && strcmp(seen, tunnel->host_key) != 0) {
         memcpy(tunnel->host_key, seen, sizeof(tunnel->host_key));
-        if (tunnel->on_host_key) {
+        if (tunnel->on_host_key && !tunnel->must_close) {
             tunnel->on_host_key(tunnel->ctx, tunnel->host_key);
         }
     }
@@ -114,6 +114,7 @@ void forward_channel_timed_out(struct channel *channel)
 
 /* ---------------------------------------------------------------- the listener */
 
+static struct error *listen_somewhere(struct tunnel *tunnel) MUST_CHECK;
 static struct error *listen_somewhere(struct tunnel *tunnel)
 {
     struct sockaddr_in address = {.sin_family = AF_INET};
@@ -128,7 +129,17 @@ static struct error *listen_somewhere(struct tunnel *tunnel)
         return error_from_errno(errno, ERROR_RETRY, "listening on 127.0.0.1");
     }
     tunnel->port = ntohs(address.sin_port);
-    return watch_new(&tunnel->op, tunnel->listener, &tunnel->watch);
+    return NULL;
+}
+
+/* Who waits to be accepted is refused. */
+static void stop_listening(struct tunnel *tunnel)
+{
+    watch_close(&tunnel->watch);
+    if (tunnel->listener >= 0) {
+        (void)close(tunnel->listener);
+        tunnel->listener = -1;
+    }
 }
 
 /* The descriptor, -1: none for now. */
@@ -270,8 +281,9 @@ static void step_new(struct tunnel *tunnel)
     if (!tunnel->open_done) {
         return;
     }
-    struct error *err = listen_somewhere(tunnel);
+    struct error *err = watch_new(&tunnel->op, tunnel->listener, &tunnel->watch);
     if (err) {
+        stop_listening(tunnel);
         end_open(tunnel, TUNNEL_FAILED, err);
         return;
     }
@@ -284,6 +296,7 @@ static void step_opening(struct tunnel *tunnel)
     struct error *err = look_at_session(tunnel);
 
     if (!tunnel->session) {
+        stop_listening(tunnel);
         end_open(tunnel, TUNNEL_FAILED, err);
     } else if (tunnel->session->is_ready) {
         end_open(tunnel, TUNNEL_OPEN, NULL);
@@ -309,11 +322,7 @@ static void begin_closing(struct tunnel *tunnel)
     {
         op_cancel(&CONTAINER_OF(node, struct channel, node)->op);
     }
-    watch_close(&tunnel->watch);
-    if (tunnel->listener >= 0) {
-        (void)close(tunnel->listener);
-        tunnel->listener = -1;
-    }
+    stop_listening(tunnel);
     err = NULL;
     if (tunnel->open_done) {
         err = error_new(ERROR_CANCELLED, ERROR_ABORT, "the tunnel was closed while it was opened");
@@ -419,14 +428,18 @@ tunnel_new(struct loop *loop, const struct tunnel_options *options, struct tunne
     struct tunnel *tunnel = mem_alloc(sizeof(*tunnel));
     struct error *err = read_options(options, &tunnel->options);
 
+    tunnel->listener = -1;
+    if (!err) {
+        err = listen_somewhere(tunnel);
+    }
     if (err) {
+        stop_listening(tunnel);
         free_tunnel(tunnel);
         return err;
     }
     tunnel->on_host_key = options->on_host_key;
     tunnel->on_trouble = options->on_trouble;
     tunnel->ctx = options->ctx;
-    tunnel->listener = -1;
     list_init(&tunnel->channels);
     op_init(&tunnel->op, loop, &tunnel_kind, tunnel_done, tunnel);
     tunnel->pause = timer_new(&tunnel->op);
@@ -452,9 +465,9 @@ const char *tunnel_host_key(const struct tunnel *tunnel)
     return tunnel->host_key;
 }
 
-const char *tunnel_trouble(const struct tunnel *tunnel)
+const struct error *tunnel_trouble(const struct tunnel *tunnel)
 {
-    return tunnel->trouble ? error_text(tunnel->trouble) : "";
+    return tunnel->trouble;
 }
 
 void tunnel_close(struct tunnel *tunnel, tunnel_closed_fn *closed, void *ctx)

@@ -96,6 +96,7 @@ static void lose(struct session *session, struct error *err)
     session->is_lost = true;
     session->lost_err = error_wrap(err, "SSH server %s port %s, user \"%s\"", endpoint->host,
                                    endpoint->port, endpoint->user);
+    op_mark(session->owner); /* before the channels: the cause is noted before anyone is reset */
     while ((node = list_pop(&session->channels))) {
         struct channel *channel = CONTAINER_OF(node, struct channel, session_node);
         channel->session = NULL;
@@ -106,7 +107,6 @@ static void lose(struct session *session, struct error *err)
     }
     session->inside->opening = NULL;
     session->inside->blocked = NULL;
-    op_mark(session->owner);
     op_set_state(&session->op, SESSION_ENDING);
 }
 
@@ -356,10 +356,10 @@ static bool open_channel(struct session *session, struct channel *channel)
     error_set_hint(err, "Check host and port of the address, and that the SSH server lets this "
                         "user forward connections (AllowTcpForwarding, PermitOpen).");
     session->refusal = error_join(session->refusal, err);
+    op_mark(session->owner);
     inside->opening = NULL;
     channel->is_reset = true;
     give_back(session, channel);
-    op_mark(session->owner);
     return true;
 }
 
