@@ -19,6 +19,7 @@ size_t text_utf8_cut(struct span text, size_t max);
 void text_lower(struct buf *out, struct span text);
 /* Simple case folding equality: what a person calls "the same but for case". */
 bool text_equal_folded(struct span a, struct span b);
+uint64_t text_hash_folded(struct span text); /* the same for texts that are equal in that sense */
 /* One code point's category, for unquoted identifiers: Ll, Nd. Lengths of a decoded character. */
 bool text_is_lower_letter(uint32_t code_point);
 bool text_is_decimal_digit(uint32_t code_point);

@@ -194,6 +194,17 @@ bool text_equal_folded(struct span a, struct span b)
     return a.len == 0 && b.len == 0;
 }
 
+/* FNV-1a, a character at a time. */
+uint64_t text_hash_folded(struct span text)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    while (text.len > 0) {
+        hash = (hash ^ next_folded(&text)) * UINT64_C(0x100000001b3);
+    }
+    return hash ^ (hash >> 32);
+}
+
 bool text_is_lower_letter(uint32_t code_point)
 {
     return FIND_RANGE(unicode_lower_letters, code_point) != NULL;

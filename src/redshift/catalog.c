@@ -3,8 +3,8 @@
  * goes out: tables and columns found by Flow's names. It never knows how the statements are run or
  * what is made of the answer.
  *
- * A schema may hold hundreds of thousands of tables, so tables are found through a hash of their
- * name; schemas are few.
+ * A schema may hold hundreds of thousands of tables, a table 1,600 columns, so both are found
+ * through a hash of their name; schemas are few.
  *
  *      buckets[hash & mask] -> entry -> entry           entry: table, room for columns, next
  */
@@ -20,13 +20,16 @@
 
 #define FIRST_BUCKETS 64U
 #define FIRST_COLUMNS 16U
+#define FIRST_SLOTS 32U /* a power of two, above FIRST_COLUMNS */
 
 /* A path of one component is created through the search path and found here. */
 #define DEFAULT_SCHEMA "public"
 
 struct entry {
-    struct rs_existing_table table;
+    struct rs_existing_table table; /* the first: tables that were given out are found back */
     unsigned column_room;
+    unsigned *slots; /* by folded name: index of a column and one, 0 for none; see find_column */
+    unsigned slot_count;
     struct entry *next;
 };
 
@@ -47,6 +50,9 @@ static uint64_t hash_name(struct span schema, struct span table);
 static struct entry *
 find_entry(const struct rs_catalog *catalog, struct span schema, struct span table);
 static struct entry *add_entry(struct rs_catalog *catalog, struct span schema, struct span name);
+static void put_slot(struct entry *entry, unsigned column);
+static void grow_slots(struct rs_catalog *catalog, struct entry *entry);
+static const struct rs_existing_column *find_column(const struct entry *entry, struct span name);
 static void
 add_filter(struct buf *out, struct span database, const struct span *schemas, unsigned count);
 static const struct span *
@@ -191,6 +197,11 @@ void rs_catalog_add_column(struct rs_catalog *catalog,
     *copy = *column;
     copy->name = arena_span(catalog->arena, column->name);
     copy->data_type = arena_span(catalog->arena, column->data_type);
+    if (2 * existing->column_count > entry->slot_count) {
+        grow_slots(catalog, entry);
+    } else {
+        put_slot(entry, existing->column_count - 1);
+    }
 }
 
 /* ---------------------------------------------------------------- answers out */
@@ -223,14 +234,14 @@ const struct rs_existing_column *rs_catalog_find_column(const struct rs_catalog 
                                                         const struct rs_existing_table *table,
                                                         struct span field)
 {
-    struct span folded = fold(catalog, field);
+    const struct entry *entry = (const void *)table;
+    struct buf folded;
 
-    for (unsigned i = 0; i < table->column_count; i++) {
-        if (text_equal_folded(table->columns[i].name, folded)) {
-            return &table->columns[i];
-        }
-    }
-    return NULL;
+    buf_init(&folded, RS_MAX_IDENTIFIER);
+    rs_fold(&folded, field, catalog->case_sensitive);
+    const struct rs_existing_column *found = find_column(entry, buf_view(&folded));
+    buf_done(&folded);
+    return found;
 }
 
 void rs_catalog_locate(const struct rs_catalog *catalog,
@@ -295,6 +306,46 @@ static struct entry *add_entry(struct rs_catalog *catalog, struct span schema, s
     catalog->buckets[bucket] = entry;
     catalog->table_count++;
     return entry;
+}
+
+/* ---------------------------------------------------------------- columns of one table */
+
+/* The first free place behind the one that the name's hash says: a column that is only another
+ * spelling of an earlier one stands behind it and is not found. */
+static void put_slot(struct entry *entry, unsigned column)
+{
+    uint64_t mask = entry->slot_count - 1;
+    uint64_t at = text_hash_folded(entry->table.columns[column].name) & mask;
+
+    while (entry->slots[at]) {
+        at = (at + 1) & mask;
+    }
+    entry->slots[at] = column + 1;
+}
+
+static void grow_slots(struct rs_catalog *catalog, struct entry *entry)
+{
+    entry->slot_count = entry->slot_count ? 2 * entry->slot_count : FIRST_SLOTS;
+    entry->slots = ARENA_ARRAY(catalog->arena, entry->slot_count, unsigned);
+    for (unsigned i = 0; i < entry->table.column_count; i++) {
+        put_slot(entry, i);
+    }
+}
+
+static const struct rs_existing_column *find_column(const struct entry *entry, struct span name)
+{
+    uint64_t mask = entry->slot_count - 1;
+
+    if (entry->slot_count == 0) {
+        return NULL;
+    }
+    for (uint64_t at = text_hash_folded(name) & mask; entry->slots[at]; at = (at + 1) & mask) {
+        const struct rs_existing_column *column = &entry->table.columns[entry->slots[at] - 1];
+        if (text_equal_folded(column->name, name)) {
+            return column;
+        }
+    }
+    return NULL;
 }
 
 static uint64_t hash_name(struct span schema, struct span table)
