@@ -45,6 +45,31 @@ void rs_sql_add_column(struct buf *out,
                        const struct rs_column *column);
 void rs_sql_drop_table(struct buf *out, const struct rs_table *table);
 void rs_sql_truncate(struct buf *out, const struct rs_table *table);
+
+/* ---- another type for a column: a temporary column beside it, filled, and put in its place. The
+ * temporary column's name tells a later process how far this went. */
+void rs_add_temporary_name(struct buf *out, struct span field); /* not quoted */
+void rs_sql_add_temporary(struct buf *out,
+                          const struct rs_table *table,
+                          const struct rs_column *column);
+struct rs_migration {
+    const struct rs_column *column; /* as it is to be */
+    struct span data_type;          /* as it is; there is a cast (rs_type_can_migrate) */
+};
+/* One statement for all of them: each goes over the whole table. */
+void rs_sql_fill_temporaries(struct buf *out,
+                             const struct rs_table *table,
+                             const struct rs_migration *migrations,
+                             unsigned count);
+void rs_sql_drop_column(struct buf *out,
+                        const struct rs_table *table,
+                        const struct rs_column *column);
+void rs_sql_drop_temporary(struct buf *out,
+                           const struct rs_table *table,
+                           const struct rs_column *column);
+void rs_sql_rename_temporary(struct buf *out,
+                             const struct rs_table *table,
+                             const struct rs_column *column);
 /* The texts of COMMENT ON, not yet quoted. */
 void rs_add_table_comment(struct buf *out, struct span task, struct span collection);
 void rs_add_column_comment(struct buf *out, const struct rs_field *field);

@@ -22,6 +22,7 @@
 
 #define METADATA_TABLE "flow_checkpoints_v1"
 #define TOKENS_COLUMN "checkpoint_tokens"
+#define TEMPORARY_SUFFIX "_flowtmp1"
 
 /* The temp table beside a target that may have no alias: no target is likely to have this name. */
 #define STAGED "flow_staged"
@@ -31,6 +32,8 @@
 #define LIKE_ESCAPE '^'
 
 static void add_comment(struct buf *out, struct span comment);
+static void add_alter(struct buf *out, const struct rs_table *table, const char *what);
+static void add_temporary(struct buf *out, const struct rs_column *column);
 static void add_temp_name(struct buf *out, unsigned binding, enum rs_temp kind);
 static void add_temp_column(struct buf *out,
                             const struct rs_column *column,
@@ -107,6 +110,90 @@ void rs_sql_truncate(struct buf *out, const struct rs_table *table)
     buf_add_span(out, table->identifier);
     buf_add_byte(out, ';');
 }
+
+/* ---------------------------------------------------------------- another type for a column */
+
+void rs_add_temporary_name(struct buf *out, struct span field)
+{
+    buf_add_span(out, field);
+    buf_add_str(out, TEMPORARY_SUFFIX);
+}
+
+void rs_sql_add_temporary(struct buf *out,
+                          const struct rs_table *table,
+                          const struct rs_column *column)
+{
+    add_alter(out, table, "ADD COLUMN ");
+    add_temporary(out, column);
+    buf_add_byte(out, ' ');
+    buf_add_span(out, column->type.ddl);
+    buf_add_byte(out, ' ');
+}
+
+void rs_sql_fill_temporaries(struct buf *out,
+                             const struct rs_table *table,
+                             const struct rs_migration *migrations,
+                             unsigned count)
+{
+    buf_add_str(out, "UPDATE ");
+    buf_add_span(out, table->identifier);
+    buf_add_str(out, " SET ");
+    for (unsigned i = 0; i < count; i++) {
+        const struct rs_column *column = migrations[i].column;
+        buf_add_str(out, i > 0 ? ", " : "");
+        add_temporary(out, column);
+        buf_add_str(out, " = ");
+        CHECK(
+            rs_type_add_migration(out, &column->type, migrations[i].data_type, column->identifier));
+    }
+    buf_add_str(out, " WHERE true;");
+}
+
+void rs_sql_drop_column(struct buf *out,
+                        const struct rs_table *table,
+                        const struct rs_column *column)
+{
+    add_alter(out, table, "DROP COLUMN ");
+    buf_add_span(out, column->identifier);
+}
+
+void rs_sql_drop_temporary(struct buf *out,
+                           const struct rs_table *table,
+                           const struct rs_column *column)
+{
+    add_alter(out, table, "DROP COLUMN ");
+    add_temporary(out, column);
+}
+
+void rs_sql_rename_temporary(struct buf *out,
+                             const struct rs_table *table,
+                             const struct rs_column *column)
+{
+    add_alter(out, table, "RENAME COLUMN ");
+    add_temporary(out, column);
+    buf_add_str(out, " TO ");
+    buf_add_span(out, column->identifier);
+}
+
+static void add_alter(struct buf *out, const struct rs_table *table, const char *what)
+{
+    buf_add_str(out, "ALTER TABLE ");
+    buf_add_span(out, table->identifier);
+    buf_add_byte(out, ' ');
+    buf_add_str(out, what);
+}
+
+static void add_temporary(struct buf *out, const struct rs_column *column)
+{
+    struct buf name;
+
+    buf_init(&name, column->field.len + sizeof TEMPORARY_SUFFIX);
+    rs_add_temporary_name(&name, column->field);
+    rs_add_identifier(out, buf_view(&name));
+    buf_done(&name);
+}
+
+/* ---------------------------------------------------------------- comments */
 
 void rs_add_table_comment(struct buf *out, struct span task, struct span collection)
 {

@@ -106,6 +106,41 @@ static void add_column(struct buf *out)
     rs_sql_add_column(out, &orders, &order_columns[3]);
 }
 
+static void add_temporary(struct buf *out)
+{
+    static const struct rs_column column = C("placedAt", "\"placedAt\"", "TEXT", TEXT);
+    rs_sql_add_temporary(out, &orders, &column);
+}
+
+/* The example of the reference: two columns become texts. */
+static void fill_temporaries(struct buf *out)
+{
+    static const struct rs_column columns[] = {
+        C("placedAt", "\"placedAt\"", "TEXT", .flat = RS_FLAT_STRING, TEXT),
+        C("qty", "qty", "TEXT", .flat = RS_FLAT_STRING, TEXT),
+    };
+    const struct rs_migration migrations[] = {
+        {&columns[0], SPAN_LIT("timestamp with time zone")},
+        {&columns[1], SPAN_LIT("numeric")},
+    };
+    rs_sql_fill_temporaries(out, &orders, migrations, 2);
+}
+
+static void drop_column(struct buf *out)
+{
+    rs_sql_drop_column(out, &orders, &order_columns[5]);
+}
+
+static void drop_temporary(struct buf *out)
+{
+    rs_sql_drop_temporary(out, &orders, &order_columns[5]);
+}
+
+static void rename_temporary(struct buf *out)
+{
+    rs_sql_rename_temporary(out, &orders, &order_columns[5]);
+}
+
 static void drop_table(struct buf *out)
 {
     rs_sql_drop_table(out, &orders);
@@ -273,6 +308,11 @@ static const struct golden {
     GOLDEN(create_default_metadata),
     GOLDEN(add_column),
     GOLDEN(drop_table),
+    GOLDEN(add_temporary),
+    GOLDEN(fill_temporaries),
+    GOLDEN(drop_column),
+    GOLDEN(drop_temporary),
+    GOLDEN(rename_temporary),
     GOLDEN(truncate_table),
     GOLDEN(add_tokens_column),
     GOLDEN(read_rows),

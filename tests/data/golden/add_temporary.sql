@@ -1,0 +1,1 @@
+ALTER TABLE sales."Orders" ADD COLUMN "placedAt_flowtmp1" TEXT 

@@ -1,0 +1,1 @@
+ALTER TABLE sales."Orders" DROP COLUMN "placedAt_flowtmp1"

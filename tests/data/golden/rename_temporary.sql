@@ -1,0 +1,1 @@
+ALTER TABLE sales."Orders" RENAME COLUMN "placedAt_flowtmp1" TO "placedAt"
