@@ -195,7 +195,8 @@ static void append_widenings(struct commit_op *self,
     for (unsigned f = 0; f < fields->count; f++) {
         for (unsigned c = 0; c < bound->table.column_count; c++) {
             struct rs_column *column = &bound->columns[c];
-            if (!span_equal(column->field, fields->items[f]) || bound->is_widened[c]) {
+            if (bound->is_widened[c] || !(span_equal(column->field, fields->items[f]) ||
+                                          span_equal(column->identifier, fields->items[f]))) {
                 continue;
             }
             bool listed = false;
@@ -210,6 +211,26 @@ static void append_widenings(struct commit_op *self,
         }
     }
     (void)self;
+}
+
+static void count_rows(struct plan_work *work, const struct entry *entry)
+{
+    if (entry->is_uncounted || work->store_rows == PLAN_UNCOUNTED) {
+        work->store_rows = work->delete_rows = PLAN_UNCOUNTED;
+    } else {
+        work->store_rows += entry->store_rows;
+        work->delete_rows += entry->delete_rows;
+    }
+}
+
+/* By what was staged, not by what is configured now: that may have changed in between. */
+static bool is_zstd(const struct names *files)
+{
+    static const char suffix[] = ".zst";
+    size_t len = sizeof suffix - 1;
+
+    return files->count > 0 && files->items[0].len > len &&
+           memcmp(files->items[0].ptr + files->items[0].len - len, suffix, len) == 0;
 }
 
 /* The work of one binding, from its entries that were not applied yet. */
@@ -234,8 +255,8 @@ static void gather(struct commit_op *self, unsigned binding)
         append_names(self, &work->store_files, &entry->store_files);
         append_names(self, &work->delete_files, &entry->delete_files);
         append_widenings(self, work, bound, &entry->widen);
-        work->plan.store_rows += entry->store_rows;
-        work->plan.delete_rows += entry->delete_rows;
+        count_rows(&work->plan, entry);
+        work->plan.zstd |= is_zstd(&entry->store_files) || is_zstd(&entry->delete_files);
         work->plan.must_merge |= entry->must_merge;
     }
     self->work_count += found;

@@ -52,6 +52,7 @@ void entries_add(struct entries *list, struct arena *arena, const struct entry *
         .delete_files = copy_names(arena, &entry->delete_files),
         .store_rows = entry->store_rows,
         .delete_rows = entry->delete_rows,
+        .is_uncounted = entry->is_uncounted,
         .must_merge = entry->must_merge,
         .widen = copy_names(arena, &entry->widen),
     };
@@ -86,8 +87,8 @@ bool entry_is_same(const struct entry *a, const struct entry *b)
 {
     return span_equal(a->id, b->id) && names_are_same(&a->store_files, &b->store_files) &&
            names_are_same(&a->delete_files, &b->delete_files) && a->store_rows == b->store_rows &&
-           a->delete_rows == b->delete_rows && a->must_merge == b->must_merge &&
-           names_are_same(&a->widen, &b->widen);
+           a->delete_rows == b->delete_rows && a->is_uncounted == b->is_uncounted &&
+           a->must_merge == b->must_merge && names_are_same(&a->widen, &b->widen);
 }
 
 /* ---------------------------------------------------------------- reading entries */
@@ -187,9 +188,10 @@ static struct error *read_member(struct arena *arena,
 
 /* A list that was null in the patch is absent in the merged state: RFC 7396. The rest must be
  * there. */
-static struct error *check_whole(const struct entry *entry, unsigned scalars)
+static struct error *check_whole(struct entry *entry, unsigned scalars, unsigned counts)
 {
-    if (scalars != 4 || entry->id.len == 0) {
+    entry->is_uncounted = counts == 0;
+    if (scalars != counts + 2 || (counts != 0 && counts != 2) || entry->id.len == 0) {
         return error_new(ERROR_STATE, ERROR_FATAL, "the entry is not whole");
     }
     return NULL;
@@ -203,7 +205,7 @@ read_entry(struct entries *list, struct arena *arena, struct entry *entry, struc
     struct json_item item;
     struct span name;
     bool have;
-    unsigned scalars = 0;
+    unsigned scalars = 0, counts = 0;
 
     json_reader_init(&reader, json);
     RETURN_IF_ERROR(json_enter(&reader, JSON_OBJECT));
@@ -214,9 +216,10 @@ read_entry(struct entries *list, struct arena *arena, struct entry *entry, struc
         }
         RETURN_IF_ERROR(
             error_wrap(read_member(arena, name, &item, entry), "\"%.*s\"", SPAN_FMT(name)));
+        counts += json_name_is(name, "storeRows") || json_name_is(name, "deleteRows");
         scalars += item.kind == JSON_STRING || item.kind == JSON_TRUE || item.kind == JSON_FALSE;
     }
-    RETURN_IF_ERROR(check_whole(entry, scalars));
+    RETURN_IF_ERROR(check_whole(entry, scalars, counts));
     entries_add(list, arena, entry);
     return NULL;
 }

@@ -15,6 +15,9 @@
  *   {"id":"<uuid>","storeFiles":["key",...]|null,"deleteFiles":null,"mustMerge":true,"widen":null,
  *    "storeRows":"12","deleteRows":"0"}
  *
+ * The original's entries are the same without row counts; "widen" there holds identifiers as they
+ * stand in SQL, and object keys have no suffix.
+ *
  * Row counts are decimal strings: a reader on the way that thinks in doubles cannot round them. It
  * is read strictly: a member we do not know may mean work that we would do wrongly, so it is
  * refused.
@@ -38,6 +41,7 @@ struct entry {
     struct span state_key, range, id;
     struct names store_files, delete_files; /* object keys */
     uint64_t store_rows, delete_rows;
+    bool is_uncounted; /* another version of this connector wrote it: without row counts */
     bool must_merge;
     struct names widen; /* fields whose columns need VARCHAR(MAX) */
 };

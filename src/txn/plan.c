@@ -88,6 +88,7 @@ static const char *label(struct plan *plan, const char *what, const struct rs_ta
 static struct rs_copy copy_options(struct plan *plan,
                                    const struct plan_copy *copy,
                                    struct span manifest,
+                                   bool zstd,
                                    bool truncate_columns)
 {
     const char *url = arena_printf(plan->arena, "s3://%s/%.*s", copy->bucket, SPAN_FMT(manifest));
@@ -97,7 +98,7 @@ static struct rs_copy copy_options(struct plan *plan,
         .secret_access_key = copy->secret_access_key,
         .session_token = copy->session_token,
         .region = copy->region,
-        .zstd = copy->zstd,
+        .zstd = zstd,
         .case_sensitive = copy->case_sensitive,
         .truncate_columns = truncate_columns,
     };
@@ -109,6 +110,9 @@ static void add_count(struct plan *plan,
                       const struct rs_table *table,
                       uint64_t rows)
 {
+    if (rows == PLAN_UNCOUNTED) {
+        return;
+    }
     rs_sql_copy_count(sql);
     add(plan, PLAN_COUNT, binding, label(plan, "counting rows copied for", table), sql);
     plan->notes[plan->count - 1].expected_rows = rows;
@@ -153,7 +157,7 @@ static void add_deletes(struct plan *plan,
                         const struct plan_copy *copy)
 {
     add_temp(plan, sql, work->table, work->binding, RS_TEMP_DELETE, 0,
-             copy_options(plan, copy, work->delete_manifest, false), work->delete_rows);
+             copy_options(plan, copy, work->delete_manifest, work->zstd, false), work->delete_rows);
     rs_sql_delete(sql, work->table, work->binding);
     add(plan, PLAN_DELETE, work->binding, label(plan, "deleting from", work->table), sql);
     rs_sql_drop_temp(sql, work->binding, RS_TEMP_DELETE);
@@ -166,7 +170,7 @@ static void add_stores(struct plan *plan,
                        const struct plan_work *work,
                        const struct plan_copy *copy)
 {
-    struct rs_copy options = copy_options(plan, copy, work->store_manifest, true);
+    struct rs_copy options = copy_options(plan, copy, work->store_manifest, work->zstd, true);
 
     if (!work->must_merge) {
         rs_sql_copy_target(sql, work->table, &options);
@@ -256,7 +260,7 @@ void plan_load(struct plan *plan,
         const struct plan_lookup *lookup = &lookups[i];
         /* Never TRUNCATECOLUMNS here: cutting a key would make two long keys equal. */
         add_temp(plan, &sql, lookup->table, lookup->binding, RS_TEMP_LOAD, lookup->key_text_bytes,
-                 copy_options(plan, copy, lookup->manifest, false), lookup->rows);
+                 copy_options(plan, copy, lookup->manifest, copy->zstd, false), lookup->rows);
     }
     for (unsigned i = 0; i < count; i++) {
         rs_sql_load(&sql, lookups[i].table, lookups[i].binding, i == 0);

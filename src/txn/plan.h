@@ -38,10 +38,13 @@ enum plan_step {
     PLAN_ROLLBACK
 };
 
+/* Work that was staged without counting its rows: whatever COPY loads is right. */
+#define PLAN_UNCOUNTED UINT64_MAX
+
 struct plan_note {
     enum plan_step step;
     unsigned binding;               /* index, for all but BEGIN, LOCK, CHECK, TOKENS, COMMIT */
-    uint64_t expected_rows;         /* PLAN_COUNT: what COPY must have loaded */
+    uint64_t expected_rows;         /* PLAN_COUNT: what COPY must have loaded, or PLAN_UNCOUNTED */
     const struct rs_column *column; /* PLAN_WIDEN */
     bool ends_binding;              /* the last statement that works on this binding */
 };
@@ -60,7 +63,8 @@ struct plan_copy {
     const char *access_key_id;
     const struct secret *secret_access_key, *session_token;
     const char *region;
-    bool zstd, case_sensitive;
+    bool zstd; /* of lookups; each plan_work says it for itself */
+    bool case_sensitive;
 };
 
 /* One binding's staged work, of all shards together. */
@@ -68,7 +72,8 @@ struct plan_work {
     unsigned binding;
     const struct rs_table *table;
     struct span store_manifest, delete_manifest; /* object keys; empty: none */
-    uint64_t store_rows, delete_rows;
+    uint64_t store_rows, delete_rows;            /* PLAN_UNCOUNTED: nobody knows */
+    bool zstd;                                   /* how its files are compressed */
     bool must_merge;
     const struct rs_column **widen;
     unsigned widen_count;

@@ -134,7 +134,7 @@ struct plan_copy txn_copy_options(const struct txn *txn)
         .secret_access_key = txn->options.secret_access_key,
         .session_token = txn->options.session_token,
         .region = s3_region(txn->options.s3),
-        .zstd = stage_compression(txn->options.stage) == STAGE_ZSTD,
+        .zstd = txn->options.stage && stage_compression(txn->options.stage) == STAGE_ZSTD,
         .case_sensitive = txn->options.case_sensitive,
     };
 }
