@@ -91,7 +91,7 @@ static void apply_done(void *ctx, struct error *err)
         return;
     }
     send_or_end(self, proto_encode_applied(self->options.codec, &self->out, self->applied.action,
-                                           SPAN_NONE));
+                                           self->applied.patch_json));
     become_idle(self);
 }
 

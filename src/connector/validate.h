@@ -29,10 +29,11 @@ struct error *validate_binding(struct arena *arena,
                                const struct proto_materialization *last,
                                struct proto_validated_binding *ret) MUST_CHECK;
 
-/* Creates what is missing, in order, idempotently. action: what was done, "" for nothing; in the
- * arena. */
+/* Brings the warehouse to what the request asks for, idempotently. action: what was done, "" for
+ * nothing. patch_json: not empty when staged work was applied instead of changing the tables it is
+ * for; the runtime merges it into the state and sends the request again. Both in the arena. */
 struct apply_result {
-    struct span action;
+    struct span action, patch_json;
 };
 struct op *apply_start(struct world *world,
                        struct arena *arena,

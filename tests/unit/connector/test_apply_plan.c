@@ -16,6 +16,7 @@ static const struct field_row rows[] = {
     {.field = "id", .ptr = "/id", .types = "integer", .is_key = true},
     {.field = "name", .ptr = "/name", .types = "string", .optional = true},
     {.field = "qty", .ptr = "/qty", .types = "number"},
+    {.field = "a\"b", .ptr = "/a", .types = "string"},
     {.field = "flow_document", .ptr = "", .types = "object"},
 };
 
@@ -39,9 +40,13 @@ struct plan_case {
     bool has_metadata, case_sensitive;
     bool has_table;
     struct column_row columns[6]; /* of the table "sales.things", up to one without a name */
-    bool has_last;
+    bool has_last, is_inactive;   /* inactive: it was disabled meanwhile */
     unsigned backfill, last_backfill;
-    const char *statements[6];
+    bool delta, last_delta;
+    const char *last_keys; /* pointers; NULL: "/id" */
+    bool must_drop, must_retain;
+    const char *statements[12]; /* preparation, truncations, tables */
+    unsigned settled;           /* bindings whose staged work comes first */
     const char *refusal;
 };
 
@@ -55,6 +60,32 @@ struct plan_case {
     }
 #define READY                                                                                      \
     .endpoint_schema = "sales", .path = "sales things", .schemas = "sales", .has_metadata = true
+
+/* The column name has this type, qty that one. */
+#define TYPED(name_type, qty_type)                                                                 \
+    {                                                                                              \
+        {"id", "bigint", false, false}, {"name", name_type, false, false},                         \
+            {"qty", qty_type, false, false}, {"flow_document", "super", false, false},             \
+        {                                                                                          \
+            NULL, NULL, false, false                                                               \
+        }                                                                                          \
+    }
+#define INTERRUPTED(...)                                                                           \
+    {                                                                                              \
+        {"id", "bigint", false, false}, {"qty", "double precision", false, false},                 \
+            {"flow_document", "super", false, false}, __VA_ARGS__                                  \
+    }
+#define BACKFILLED READY, .has_table = true, .has_last = true, .backfill = 2, .last_backfill = 1
+#define TRUNCATED "TRUNCATE TABLE sales.things;"
+#define DROPPED "DROP TABLE sales.things;"
+#define CREATED "\nCREATE TABLE IF NOT EXISTS sales.things (\n"
+#define ADD_NAME "ALTER TABLE sales.things ADD COLUMN name_flowtmp1 TEXT "
+#define ADD_QTY "ALTER TABLE sales.things ADD COLUMN qty_flowtmp1 DOUBLE PRECISION "
+#define FILL_NAME "UPDATE sales.things SET name_flowtmp1 = CAST(name AS TEXT) WHERE true;"
+#define DROP_NAME "ALTER TABLE sales.things DROP COLUMN name"
+#define DROP_QTY "ALTER TABLE sales.things DROP COLUMN qty"
+#define RENAME_NAME "ALTER TABLE sales.things RENAME COLUMN name_flowtmp1 TO name"
+#define RENAME_QTY "ALTER TABLE sales.things RENAME COLUMN qty_flowtmp1 TO qty"
 
 static const struct plan_case cases[] = {
     {.sentence = "A1 nothing exists",
@@ -131,20 +162,168 @@ static const struct plan_case cases[] = {
                  {"qty", "double precision", true, false},
                  {"flow_document", "super", false, false},
                  NO_COLUMN}},
-    {.sentence = "a column of another type",
+    {.sentence = "A11 a column of another type",
      READY,
      .has_table = true,
-     .columns = {{"id", "bigint", false, false}, {"name", "bigint", false, false}, NO_COLUMN},
-     .refusal = "column name of table sales.things is of type bigint and would have to become "
-                "TEXT"},
-    {.sentence = "a backfill of a table that exists",
+     .has_last = true,
+     .columns = TYPED("bigint", "double precision"),
+     .settled = 1,
+     .statements = {ADD_NAME, FILL_NAME, DROP_NAME, RENAME_NAME}},
+    {.sentence = "A12 two columns of another type",
+     READY,
+     .has_table = true,
+     .columns = TYPED("bigint", "numeric"),
+     .statements = {ADD_NAME, ADD_QTY,
+                    "UPDATE sales.things SET name_flowtmp1 = CAST(name AS TEXT), qty_flowtmp1 = "
+                    "CAST(qty AS DOUBLE PRECISION) WHERE true;",
+                    DROP_NAME, DROP_QTY, RENAME_NAME, RENAME_QTY}},
+    {.sentence = "A13 a new column and one of another type",
+     READY,
+     .has_table = true,
+     .columns = {{"id", "bigint", false, false},
+                 {"name", "bigint", false, false},
+                 {"flow_document", "super", false, false},
+                 NO_COLUMN},
+     .statements = {"ALTER TABLE sales.things ADD COLUMN qty DOUBLE PRECISION;", ADD_NAME,
+                    FILL_NAME, DROP_NAME, RENAME_NAME}},
+    {.sentence = "A14 a migration that stopped after its temporary column was made",
+     READY,
+     .has_table = true,
+     .columns = INTERRUPTED({"name", "bigint", false, false},
+                            {"name_flowtmp1", "character varying", false, false}),
+     .statements = {FILL_NAME, DROP_NAME, RENAME_NAME}},
+    {.sentence = "A15 a migration that stopped before the rename",
+     READY,
+     .has_table = true,
+     .columns = INTERRUPTED({"name_flowtmp1", "character varying", false, false}, NO_COLUMN),
+     .statements = {RENAME_NAME}},
+    {.sentence = "a migration that was overtaken by another type",
+     READY,
+     .has_table = true,
+     .columns =
+         INTERRUPTED({"name", "bigint", false, false}, {"name_flowtmp1", "numeric", false, false}),
+     .statements = {"ALTER TABLE sales.things DROP COLUMN name_flowtmp1", ADD_NAME, FILL_NAME,
+                    DROP_NAME, RENAME_NAME}},
+    {.sentence = "a migration that stopped before the rename, and then another type",
+     READY,
+     .has_table = true,
+     .columns = INTERRUPTED({"name_flowtmp1", "numeric", false, false}, NO_COLUMN),
+     .statements = {RENAME_NAME, ADD_NAME, FILL_NAME, DROP_NAME, RENAME_NAME}},
+    {.sentence = "what a given up migration left does not matter",
+     READY,
+     .has_table = true,
+     .columns = INTERRUPTED({"name", "character varying", false, false},
+                            {"name_flowtmp1", "super", false, false})},
+    {.sentence = "A16 a field with a quote in its name",
+     READY,
+     .values = "a\"b",
+     .has_table = true,
+     .columns = {{"id", "bigint", false, false},
+                 {"a\"b", "bigint", false, false},
+                 {"flow_document", "super", false, false},
+                 NO_COLUMN},
+     .statements = {"ALTER TABLE sales.things ADD COLUMN \"a\"\"b_flowtmp1\" TEXT ",
+                    "UPDATE sales.things SET \"a\"\"b_flowtmp1\" = CAST(\"a\"\"b\" AS TEXT) "
+                    "WHERE true;",
+                    "ALTER TABLE sales.things DROP COLUMN \"a\"\"b\"",
+                    "ALTER TABLE sales.things RENAME COLUMN \"a\"\"b_flowtmp1\" TO "
+                    "\"a\"\"b\""}},
+    {.sentence = "A17 a key of another type",
+     READY,
+     .has_table = true,
+     .columns = {{"id", "character varying", false, false},
+                 {"name", "character varying", false, false},
+                 {"qty", "double precision", false, false},
+                 {"flow_document", "super", false, false},
+                 NO_COLUMN}},
+    {.sentence = "a value of a type that cannot be migrated",
+     READY,
+     .has_table = true,
+     .columns = TYPED("boolean", "double precision")},
+    {.sentence = "A18 a backfill", BACKFILLED, .columns = WHOLE, .statements = {TRUNCATED}},
+    {.sentence = "a backfill counter that fell counts as well",
      READY,
      .has_table = true,
      .columns = WHOLE,
      .has_last = true,
-     .backfill = 2,
-     .last_backfill = 1,
-     .refusal = "table sales.things is to be backfilled (counter 2, was 1)"},
+     .last_backfill = 4,
+     .statements = {TRUNCATED}},
+    {.sentence = "A19 a backfill and a new field",
+     BACKFILLED,
+     .columns = {{"id", "bigint", false, false},
+                 {"name", "character varying", false, false},
+                 {"flow_document", "super", false, false},
+                 NO_COLUMN},
+     .statements = {TRUNCATED, "ALTER TABLE sales.things ADD COLUMN qty DOUBLE PRECISION;"}},
+    {.sentence = "A20 a backfill and a field less",
+     BACKFILLED,
+     .values = "name",
+     .columns = WHOLE,
+     .statements = {TRUNCATED}},
+    {.sentence = "A21 a backfill and a value of another type",
+     BACKFILLED,
+     .columns = TYPED("bigint", "double precision"),
+     .statements = {TRUNCATED, ADD_NAME, FILL_NAME, DROP_NAME, RENAME_NAME}},
+    {.sentence = "A22 a backfill and a value of a type that cannot be migrated",
+     BACKFILLED,
+     .columns = TYPED("boolean", "double precision"),
+     .statements = {DROPPED, CREATED}},
+    {.sentence = "A23 a backfill and a key of a type that a value could be migrated from",
+     BACKFILLED,
+     .columns = {{"id", "character varying", false, false}, NO_COLUMN},
+     .statements = {DROPPED, CREATED}},
+    {.sentence = "A24 a backfill with other keys",
+     BACKFILLED,
+     .last_keys = "/id /name",
+     .columns = WHOLE,
+     .statements = {DROPPED, CREATED}},
+    {.sentence = "A25 a backfill and a field that became optional",
+     BACKFILLED,
+     .columns = WHOLE,
+     .statements = {TRUNCATED}},
+    {.sentence = "A26 a backfill from delta updates to standard",
+     BACKFILLED,
+     .last_delta = true,
+     .columns = WHOLE,
+     .statements = {DROPPED, CREATED}},
+    {.sentence = "A27 a backfill from standard updates to delta",
+     BACKFILLED,
+     .delta = true,
+     .columns = WHOLE,
+     .statements = {TRUNCATED}},
+    {.sentence = "A28 a backfill of a binding that was disabled",
+     BACKFILLED,
+     .is_inactive = true,
+     .columns = WHOLE,
+     .statements = {TRUNCATED}},
+    {.sentence = "A30 a backfill where tables are always dropped",
+     BACKFILLED,
+     .must_drop = true,
+     .columns = WHOLE,
+     .statements = {DROPPED, CREATED}},
+    {.sentence = "A31 a backfill that retains the rows",
+     BACKFILLED,
+     .must_retain = true,
+     .columns = WHOLE,
+     .settled = 1},
+    {.sentence = "A32 a backfill that cannot retain the rows",
+     BACKFILLED,
+     .must_retain = true,
+     .last_keys = "/id /name",
+     .columns = WHOLE,
+     .refusal = "retain_existing_data_on_backfill"},
+    {.sentence = "from standard updates to delta without a backfill",
+     READY,
+     .has_table = true,
+     .has_last = true,
+     .delta = true,
+     .columns = WHOLE,
+     .settled = 1},
+    {.sentence = "staged work waits where nothing is changed",
+     READY,
+     .has_table = true,
+     .has_last = true,
+     .columns = WHOLE},
     {.sentence = "A29 a backfill of a table that is gone",
      READY,
      .has_last = true,
@@ -196,7 +375,7 @@ static struct rs_catalog *case_catalog(const struct plan_case *c)
     return catalog;
 }
 
-static struct proto_materialization *case_spec(const struct plan_case *c, unsigned backfill)
+static struct proto_materialization *case_spec(const struct plan_case *c, bool is_last)
 {
     struct proto_materialization *spec = ARENA_NEW(arena, struct proto_materialization);
     struct proto_binding *binding = ARENA_NEW(arena, struct proto_binding);
@@ -206,11 +385,20 @@ static struct proto_materialization *case_spec(const struct plan_case *c, unsign
     if (!c->path) {
         return spec;
     }
-    spec->bindings = binding;
-    spec->binding_count = 1;
+    if (is_last && c->is_inactive) {
+        spec->inactive_bindings = binding;
+        spec->inactive_binding_count = 1;
+    } else {
+        spec->bindings = binding;
+        spec->binding_count = 1;
+    }
     binding->resource_path = make_names(arena, c->path, &binding->resource_path_count);
     binding->collection = make_collection(arena, rows, ARRAY_LEN(rows));
-    binding->backfill = backfill;
+    binding->backfill = is_last ? c->last_backfill : c->backfill;
+    binding->delta_updates = is_last ? c->last_delta : c->delta;
+    if (is_last && c->last_keys) {
+        binding->collection->key = make_names(arena, c->last_keys, &binding->collection->key_count);
+    }
     selection->keys = make_names(arena, "id", &selection->key_count);
     selection->values =
         make_names(arena, c->values ? c->values : "name qty", &selection->value_count);
@@ -220,48 +408,83 @@ static struct proto_materialization *case_spec(const struct plan_case *c, unsign
 
 static struct error *play(const struct plan_case *c, struct apply_plan *ret)
 {
-    const struct config config = {.schema = c->endpoint_schema, .flags = {.types = {true, true}}};
+    const struct config config = {
+        .schema = c->endpoint_schema,
+        .flags = {.types = {true, true},
+                  .always_drop_tables_on_backfill = c->must_drop,
+                  .retain_existing_data_on_backfill = c->must_retain},
+    };
     const struct proto_apply request = {
-        .materialization = case_spec(c, c->backfill),
-        .last_materialization = c->has_last ? case_spec(c, c->last_backfill) : NULL,
+        .materialization = case_spec(c, false),
+        .last_materialization = c->has_last ? case_spec(c, true) : NULL,
     };
     return apply_plan(arena, &config, case_catalog(c), &request, ret);
 }
 
-/* The description is the statements' texts with a line break between. */
+static struct apply_actions whole_plan(const struct apply_plan *plan)
+{
+    unsigned count = plan->truncations.count + plan->tables.count;
+    struct apply_action *items = ARENA_ARRAY(arena, count + 1, struct apply_action);
+
+    count = 0;
+    if (plan->preparation.count > 0) {
+        items[count++] = plan->preparation;
+    }
+    for (unsigned i = 0; i < plan->truncations.count; i++) {
+        items[count++] = plan->truncations.items[i];
+    }
+    for (unsigned i = 0; i < plan->tables.count; i++) {
+        items[count++] = plan->tables.items[i];
+    }
+    return (struct apply_actions){items, count};
+}
+
+/* The description is the statements' texts with a line break between; a table that is made anew
+ * has two more in front. */
 static bool is_told(const struct apply_plan *plan)
 {
-    const char *at = plan->action.ptr;
+    struct apply_actions actions = whole_plan(plan);
+    struct buf text;
 
-    for (unsigned i = 0; i < plan->count; i++) {
-        size_t len = strlen(plan->statements[i].sql);
-        if (i > 0 && *at++ != '\n') {
-            return false;
+    buf_init(&text, (size_t)1024 * 1024);
+    for (unsigned i = 0; i < actions.count; i++) {
+        const struct apply_action *action = &actions.items[i];
+        buf_add_str(&text, i > 0 ? "\n" : "");
+        for (unsigned k = 0; k < action->count; k++) {
+            const char *sql = action->statements[k].sql;
+            buf_add_str(&text, k > 0 ? "\n" : "");
+            buf_add_str(&text, strncmp(sql, "DROP TABLE", 10) == 0 ? "\n\n" : "");
+            buf_add_str(&text, sql);
         }
-        if (strncmp(at, plan->statements[i].sql, len) != 0) {
-            return false;
-        }
-        at += len;
     }
-    return plan->count == 0 ? plan->action.len == 0 : *at == '\0';
+    bool good = span_equal(buf_view(&text), plan->action);
+    buf_done(&text);
+    return good;
+}
+
+/* The given text is the whole statement, or the beginning of one of several lines. */
+static bool is_text(const char *sql, const char *given)
+{
+    return strcmp(sql, given) == 0 || (sql[0] == '\n' && strncmp(sql, given, strlen(given)) == 0);
 }
 
 static bool is_planned(const struct plan_case *c, const struct apply_plan *plan)
 {
+    struct apply_actions actions = whole_plan(plan);
     unsigned count = 0;
+    bool good = is_told(plan) && plan->settled_count == c->settled;
 
-    while (count < ARRAY_LEN(c->statements) && c->statements[count]) {
-        count++;
+    for (unsigned i = 0; i < actions.count; i++) {
+        for (unsigned k = 0; k < actions.items[i].count; k++, count++) {
+            const struct pgc_statement *statement = &actions.items[i].statements[k];
+            good = good && count < ARRAY_LEN(c->statements) && c->statements[count] &&
+                   is_text(statement->sql, c->statements[count]);
+            /* several statements in one text go by the simple protocol */
+            good = good && statement->is_simple == (statement->sql[0] == '\n');
+            good = good && statement->sync && *statement->label;
+        }
     }
-    bool good = plan->count == count && is_told(plan);
-    for (unsigned i = 0; i < plan->count && i < count; i++) {
-        const struct pgc_statement *statement = &plan->statements[i];
-        good = good && strncmp(statement->sql, c->statements[i], strlen(c->statements[i])) == 0;
-        /* several statements in one text go by the simple protocol */
-        good = good && statement->is_simple == (statement->sql[0] == '\n');
-        good = good && statement->sync && *statement->label;
-    }
-    return good;
+    return good && (count == ARRAY_LEN(c->statements) || !c->statements[count]);
 }
 
 static void what_is_missing_is_planned_in_order(void **state)
@@ -299,8 +522,9 @@ static void the_metadata_table_has_the_five_columns_it_always_had(void **state)
     (void)state;
     arena_reset(arena);
     assert_null(play(&c, &plan));
-    assert_int_equal(plan.count, 1);
-    assert_int_equal(strncmp(plan.statements[0].sql, text, strlen(text)), 0);
+    assert_int_equal(plan.preparation.count, 1);
+    assert_int_equal(plan.tables.count, 0);
+    assert_int_equal(strncmp(plan.preparation.statements[0].sql, text, strlen(text)), 0);
 }
 
 static int set_up(void **state)
