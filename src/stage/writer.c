@@ -32,7 +32,7 @@
 #define BLOCK_MAX_BYTES (129 * MIB)
 /* Memory of so many blocks is kept for the next ones: new memory is a page fault every 4 KiB. One
  * that a long row made larger than SPARE_BLOCK_BYTES is not kept. */
-#define MAX_SPARE_BLOCKS 8
+#define MAX_SPARE_BLOCKS 32
 #define SPARE_BLOCK_BYTES (512 * KIB)
 
 struct stage {
