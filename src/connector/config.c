@@ -76,6 +76,7 @@ static void split_address(struct arena *arena, struct config *config)
     }
     if (colon && colon[1]) {
         config->port = colon + 1;
+        config->has_port = true;
     }
     config->host = arena_strndup(arena, host);
 }
@@ -217,20 +218,55 @@ static void read_trigger(struct json_doc *doc,
     config->has_trigger = true;
 }
 
-static bool read_tunnel(struct json_doc *doc, struct json_object *tunnel)
+/* Without an endpoint there is no tunnel, whatever else stands there. */
+static void read_tunnel(struct json_object *tunnel, struct arena *arena, struct config *config)
 {
     struct json_object *ssh = tunnel ? json_get_object(tunnel, "sshForwarding") : NULL;
+    const char *key = ssh ? json_get_string(ssh, "privateKey") : NULL;
 
-    if (!ssh) {
-        return false;
+    config->ssh_endpoint = optional(ssh, arena, "sshEndpoint", "");
+    if (*config->ssh_endpoint) {
+        config->ssh_private_key = secret_new(span_of(key ? key : ""));
     }
-    bool has_endpoint = is_set(json_get_string(ssh, "sshEndpoint"));
-    (void)json_get_string(ssh, "privateKey");
-    if (has_endpoint) {
-        json_problem(doc, "starting network tunnel: 'networkTunnel.sshForwarding' is not supported "
-                          "by this version of the connector");
+}
+
+/* ---------------------------------------------------------------- TLS */
+
+static const struct tls_row {
+    const char *name;
+    enum config_tls mode;
+} tls_rows[] = {
+    {"", CONFIG_TLS_NOT_SET},
+    {"require", CONFIG_TLS_REQUIRE},
+    {"verify-ca", CONFIG_TLS_VERIFY_CA},
+    {"verify-full", CONFIG_TLS_VERIFY_FULL},
+};
+
+static void read_tls(struct json_doc *doc,
+                     struct json_object *advanced,
+                     struct arena *arena,
+                     struct config *config)
+{
+    const char *mode = optional(advanced, arena, "tls_mode", "");
+    const char *root = optional(advanced, arena, "tls_root_certificate", "");
+    bool is_known = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(tls_rows); i++) {
+        if (strcmp(mode, tls_rows[i].name) == 0) {
+            config->tls_mode = tls_rows[i].mode;
+            is_known = true;
+        }
     }
-    return has_endpoint;
+    if (!is_known) {
+        json_problem(doc, "'advanced.tls_mode' is none of require, verify-ca and verify-full");
+    } else if (*root && config->tls_mode < CONFIG_TLS_VERIFY_CA) {
+        json_problem(doc, "'advanced.tls_root_certificate' is of use only where "
+                          "'advanced.tls_mode' is verify-ca or verify-full");
+    }
+    if (*root && !strstr(root, "-----BEGIN CERTIFICATE-----\n")) {
+        json_problem(doc, "'advanced.tls_root_certificate' is no certificate in PEM format");
+    }
+    config->tls_root_certificate = root;
 }
 
 /* ---------------------------------------------------------------- feature flags */
@@ -304,7 +340,10 @@ static void read_flags(const char *text, struct config_flags *flags)
     }
 }
 
-static void read_advanced(struct json_doc *doc, struct json_object *advanced, struct config *config)
+static void read_advanced(struct json_doc *doc,
+                          struct json_object *advanced,
+                          struct arena *arena,
+                          struct config *config)
 {
     config->no_flow_document = advanced && json_get_bool(advanced, "no_flow_document");
     if (config->no_flow_document) {
@@ -312,6 +351,8 @@ static void read_advanced(struct json_doc *doc, struct json_object *advanced, st
                           "connector");
     }
     read_flags(advanced ? json_get_string(advanced, "feature_flags") : NULL, &config->flags);
+    read_tls(doc, advanced, arena, config);
+    config->ssh_host_key = optional(advanced, arena, "ssh_host_key", "");
 }
 
 /* ---------------------------------------------------------------- endpoint */
@@ -337,8 +378,8 @@ struct error *config_read(struct arena *arena, struct span json, struct config *
     read_schedule(doc, json_get_object(top, "syncSchedule"), arena, config);
     read_trigger(doc, json_get_object(top, "dbt_job_trigger"), arena, config);
     read_bucket_path(doc, arena, json_get_string(top, "bucketPath"), config);
-    config->has_tunnel = read_tunnel(doc, json_get_object(top, "networkTunnel"));
-    read_advanced(doc, json_get_object(top, "advanced"), config);
+    read_tunnel(json_get_object(top, "networkTunnel"), arena, config);
+    read_advanced(doc, json_get_object(top, "advanced"), arena, config);
     split_address(arena, config);
 
     struct error *err = json_doc_check(doc);
@@ -357,9 +398,11 @@ void config_done(struct config *config)
         secret_free(config->password);
         secret_free(config->aws_secret_access_key);
         secret_free(config->trigger_key);
+        secret_free(config->ssh_private_key);
         config->password = NULL;
         config->aws_secret_access_key = NULL;
         config->trigger_key = NULL;
+        config->ssh_private_key = NULL;
     }
 }
 

@@ -22,6 +22,13 @@ struct config_flags { /* advanced.feature_flags */
     bool always_drop_tables_on_backfill;
 };
 
+enum config_tls {
+    CONFIG_TLS_NOT_SET, /* required; in a tunnel preferred */
+    CONFIG_TLS_REQUIRE,
+    CONFIG_TLS_VERIFY_CA,
+    CONFIG_TLS_VERIFY_FULL
+};
+
 struct config {
     const char *address;     /* as configured */
     const char *host, *port; /* split; port "5432" when the address has none (as the original) */
@@ -32,7 +39,12 @@ struct config {
     const char *aws_access_key_id;
     struct secret *aws_secret_access_key;
     bool hard_delete, no_flow_document;
-    bool has_tunnel;
+    bool has_port;            /* the address had one */
+    const char *ssh_endpoint; /* "": no tunnel; then: */
+    struct secret *ssh_private_key;
+    const char *ssh_host_key; /* fingerprint, "": any */
+    enum config_tls tls_mode;
+    const char *tls_root_certificate;       /* PEM, "": the system's */
     struct schedule_config schedule_config; /* as written, "" where not set */
     struct schedule *schedule;              /* NULL: no delay is asked for */
     bool has_trigger;                       /* complete; then: */

@@ -225,7 +225,7 @@ static void end_step(struct op *op)
         }
         break;
     case END_CLOSING_HTTP:
-        if (self->http_closed) {
+        if (self->http_closed && self->open_ways == 0) {
             op_reply_expect(&self->io_reply, op);
             stdio_close(self->io, op_reply_done, &self->io_reply);
             op_set_state(op, END_CLOSING_IO);

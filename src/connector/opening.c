@@ -43,9 +43,21 @@ struct error *opening_world(struct connector *self, struct span config_json)
     return err;
 }
 
+static void way_closed(void *ctx)
+{
+    struct connector *self = ctx;
+
+    self->open_ways--;
+    op_mark(&self->end);
+}
+
 void opening_forget_world(struct connector *self)
 {
     if (self->has_world) {
+        if (self->world.way) {
+            self->open_ways++;
+            way_close(self->world.way, way_closed, self);
+        }
         world_done(&self->world);
         self->has_world = false;
     }

@@ -83,6 +83,7 @@ struct connector {
     struct error *last_words;
     struct op_reply engine_reply, io_reply;
     bool http_closed, capture_closed;
+    unsigned open_ways; /* tunnels that are being closed */
 };
 
 /* Reads requests from the decoder until it wants more bytes or the session must wait. */

@@ -178,6 +178,24 @@
            "server.\"")                                                                            \
     ","
 
+#define TLS                                                                                        \
+    CHOICE(                                                                                        \
+        "tls_mode", "\"require\",\"verify-ca\",\"verify-full\"", "TLS Mode",                       \
+        "How the connection to the cluster is secured: encrypted, with the certificate checked, "  \
+        "or with its host name checked, too. By default encryption is required, and preferred "    \
+        "inside an SSH tunnel.",                                                                   \
+        PLAIN)                                                                                     \
+    "," TEXT("tls_root_certificate", "TLS Root Certificate",                                       \
+             "Certificates in PEM format that the cluster's is checked against, in place of the "  \
+             "system's.",                                                                          \
+             ",\"multiline\":true" PLAIN)
+
+#define HOST_KEY                                                                                   \
+    TEXT("ssh_host_key", "SSH Host Key Fingerprint",                                               \
+         "Fingerprint that the SSH server's key must have, as ssh-keygen -l prints it: "           \
+         "SHA256:... Any key is taken when not set.",                                              \
+         PLAIN)
+
 #define ADVANCED                                                                                   \
     OBJECT("advanced",                                                                             \
            FLAG("no_flow_document", "Exclude Flow Document",                                       \
@@ -185,7 +203,7 @@
                 PLAIN) "," TEXT("feature_flags", "Feature Flags",                                  \
                                 "Comma-separated switches of inner behaviour. Change them only "   \
                                 "on advice.",                                                      \
-                                PLAIN),                                                            \
+                                PLAIN) "," TLS "," HOST_KEY,                                       \
            ",\"title\":\"Advanced Options\",\"description\":\"Options that are rarely needed.\","  \
            "\"advanced\":true")
 

@@ -1,7 +1,7 @@
 /*
  * connector/world: the outside as one configuration describes it. In: a configuration that was
  * read. Out: options for the warehouse's connections and a client for the bucket. It connects to
- * nothing by itself.
+ * nothing by itself, but to the SSH server where there is one.
  */
 
 #include "connector/world.h"
@@ -10,6 +10,21 @@
 
 /* A wrong address answers nothing at all; a cluster that wakes up answers within seconds. */
 #define CONNECT_TIMEOUT_MS 20000
+
+static enum pgc_tls tls_of(const struct config *config)
+{
+    switch (config->tls_mode) {
+    case CONFIG_TLS_REQUIRE:
+        return PGC_TLS_REQUIRE;
+    case CONFIG_TLS_VERIFY_CA:
+        return PGC_TLS_VERIFY_CA;
+    case CONFIG_TLS_VERIFY_FULL:
+        return PGC_TLS_VERIFY_FULL;
+    case CONFIG_TLS_NOT_SET:
+        break;
+    }
+    return *config->ssh_endpoint ? PGC_TLS_PREFER : PGC_TLS_REQUIRE;
+}
 
 struct error *world_init(struct world *world,
                          struct loop *loop,
@@ -33,7 +48,12 @@ struct error *world_init(struct world *world,
         .dualstack = config->flags.s3_use_dualstack_endpoints,
     };
 
+    struct way *way = NULL;
+
     RETURN_IF_ERROR(s3_endpoint_make(arena, &where, &options.endpoint));
+    if (*config->ssh_endpoint) {
+        RETURN_IF_ERROR(way_new(loop, config, &way));
+    }
     *world = (struct world){
         .loop = loop,
         .config = config,
@@ -44,14 +64,20 @@ struct error *world_init(struct world *world,
                 .user = config->user,
                 .password = config->password,
                 .database = config->database,
-                .tls = PGC_TLS_REQUIRE,
+                .tls = tls_of(config),
+                .root_certificate_text =
+                    *config->tls_root_certificate ? config->tls_root_certificate : NULL,
                 .application_name = "materialize-redshift",
                 .connect_timeout_ms = CONNECT_TIMEOUT_MS,
                 .figures = figures,
             },
+        .way = way,
         .s3 = s3_new(loop, http, &options),
         .figures = figures,
     };
+    if (way) {
+        way_direct(way, &world->pg);
+    }
     return NULL;
 }
 

@@ -7,6 +7,7 @@
  */
 
 #include "connector/config.h"
+#include "connector/way.h"
 #include "http/client.h"
 #include "pg/conn.h"
 #include "redshift/catalog.h"
@@ -16,11 +17,13 @@ struct world {
     struct loop *loop;
     const struct config *config; /* lent */
     struct pgc_options pg;       /* strings lent by config */
+    struct way *way;             /* NULL: the warehouse is reached directly */
     struct s3 *s3;
     struct figures *figures;
 };
 
-/* ERROR_CONFIG when the bucket's endpoint is none. s3_endpoint as in connector_options. */
+/* ERROR_CONFIG when the bucket's endpoint is none, or the tunnel's. s3_endpoint as in
+ * connector_options. */
 struct error *world_init(struct world *world,
                          struct loop *loop,
                          struct http_client *http,
@@ -29,7 +32,8 @@ struct error *world_init(struct world *world,
                          const char *s3_endpoint,
                          uint64_t seed,
                          struct figures *figures) MUST_CHECK;
-void world_done(struct world *world); /* all calls are done */
+/* All calls are done, all connections closed. The way is left to be closed by the owner. */
+void world_done(struct world *world);
 
 /* Reads what exists under the schemas of these paths and of the metadata table: schemas, tables,
  * columns. Uses the connection that it is given, else connects by itself, and leaves it open for

@@ -18,6 +18,7 @@
     "\"user\":\"loader\",\"password\":\"pw-secret\",\"bucket\":\"b\",\"awsAccessKeyId\":\"AKIA\"," \
     "\"awsSecretAccessKey\":\"aws-secret\""
 #define REGION "\"region\":\"us-east-1\""
+#define ROOT "-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n"
 #define BASE ADDRESS "," REST "," REGION
 
 #define TRIGGER(url)                                                                               \
@@ -89,10 +90,25 @@ static const struct row rows[] = {
     {"C20 a tunnel without an endpoint",
      "{" BASE ",\"networkTunnel\":{\"sshForwarding\":{}}}",
      {NULL}},
-    {"C21 a tunnel",
+    {"C21 a tunnel is looked at when it is started",
      "{" BASE ",\"networkTunnel\":{\"sshForwarding\":{\"sshEndpoint\":\"ssh://u@h\","
      "\"privateKey\":\"k\"}}}",
-     {"starting network tunnel: ", "not supported"}},
+     {NULL}},
+    {"a mode of TLS that is none",
+     "{" BASE ",\"advanced\":{\"tls_mode\":\"disable\"}}",
+     {"'advanced.tls_mode' is none of require, verify-ca and verify-full"}},
+    {"a mode of TLS that checks certificates",
+     "{" BASE ",\"advanced\":{\"tls_mode\":\"verify-full\"}}",
+     {NULL}},
+    {"roots that nothing is checked against",
+     "{" BASE ",\"advanced\":{\"tls_root_certificate\":\"" ROOT "\"}}",
+     {"'advanced.tls_root_certificate' is of use only where"}},
+    {"roots that are none",
+     "{" BASE ",\"advanced\":{\"tls_mode\":\"verify-ca\",\"tls_root_certificate\":\"x\"}}",
+     {"'advanced.tls_root_certificate' is no certificate"}},
+    {"roots",
+     "{" BASE ",\"advanced\":{\"tls_mode\":\"verify-ca\",\"tls_root_certificate\":\"" ROOT "\"}}",
+     {NULL}},
     {"a table can not yet do without its document",
      "{" BASE ",\"advanced\":{\"no_flow_document\":true}}",
      {"'advanced.no_flow_document' is not supported"}},
@@ -196,7 +212,25 @@ static void what_is_read_is_what_was_written(void **state)
     assert_non_null(config->schedule);
     assert_string_equal(config->schedule_config.sync_frequency, "1h");
     assert_false(config->has_trigger);
-    assert_false(config->has_tunnel);
+    assert_string_equal(config->ssh_endpoint, "");
+    assert_int_equal(config->tls_mode, CONFIG_TLS_NOT_SET);
+    config_done(config);
+}
+
+static void tunnel_and_tls_are_read(void **state)
+{
+    (void)state;
+    struct config *config = read_good(
+        "{" BASE ",\"networkTunnel\":{\"sshForwarding\":{\"sshEndpoint\":\"ssh://u@h:2222\","
+        "\"privateKey\":\"k\"}},\"advanced\":{\"tls_mode\":\"verify-full\","
+        "\"tls_root_certificate\":\"" ROOT "\",\"ssh_host_key\":\"SHA256:x\"}}");
+
+    assert_string_equal(config->ssh_endpoint, "ssh://u@h:2222");
+    assert_string_equal(secret_text(config->ssh_private_key), "k");
+    assert_string_equal(config->ssh_host_key, "SHA256:x");
+    assert_int_equal(config->tls_mode, CONFIG_TLS_VERIFY_FULL);
+    assert_non_null(strstr(config->tls_root_certificate, "BEGIN CERTIFICATE"));
+    assert_true(config->has_port);
     config_done(config);
 }
 
@@ -440,6 +474,7 @@ int main(void)
         cmocka_unit_test(endpoint_configurations_are_strict),
         cmocka_unit_test(what_is_read_is_what_was_written),
         cmocka_unit_test(what_is_not_set_stays_empty),
+        cmocka_unit_test(tunnel_and_tls_are_read),
         cmocka_unit_test(bucket_paths_are_cleaned),
         cmocka_unit_test(addresses_are_split),
         cmocka_unit_test(triggers_are_on_when_they_are_complete),

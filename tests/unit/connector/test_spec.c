@@ -171,6 +171,11 @@ static const char *const config_lines[] = {
     "/advanced/no_flow_document: type='boolean' title='Exclude Flow Document' description "
     "default=false nonsensitive=true",
     "/advanced/feature_flags:" TEXT "'Feature Flags' description nonsensitive=true",
+    "/advanced/tls_mode: type='string' enum=['require','verify-ca','verify-full'] title='TLS Mode' "
+    "description nonsensitive=true",
+    "/advanced/tls_root_certificate:" TEXT "'TLS Root Certificate' description multiline=true "
+    "nonsensitive=true",
+    "/advanced/ssh_host_key:" TEXT "'SSH Host Key Fingerprint' description nonsensitive=true",
 };
 
 static const char *const resource_lines[] = {
