@@ -56,9 +56,9 @@ void tunnel_open(struct tunnel *tunnel, op_done_fn *done, void *ctx);
 
 /* "SHA256:..." as ssh-keygen -l prints it; "" before any was seen. */
 const char *tunnel_host_key(const struct tunnel *tunnel);
-/* The latest trouble after the opening: why a connection through the tunnel was reset. NULL: none.
- * Valid until the next turn of the loop. An owner on this loop finds it there when it sees the
- * reset. */
+/* The latest trouble after the opening: why a connection through the tunnel was reset. NULL: none
+ * since one last came through. Valid until the next turn of the loop. An owner on this loop finds
+ * it there when it sees the reset. */
 const struct error *tunnel_trouble(const struct tunnel *tunnel);
 
 /* Ends everything at once, connections included; an open that is under way is answered first. Then

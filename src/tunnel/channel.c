@@ -95,9 +95,12 @@ static void relay(struct channel *channel)
 {
     int events = 0;
 
-    if (channel->was_opened) {
+    if (channel->was_opened && !channel->is_noted) {
+        channel->is_noted = true;
         timer_stop(channel->timer);
-    } else if (timer_has_expired(channel->timer)) {
+        forward_channel_opened(channel);
+    }
+    if (timer_has_expired(channel->timer)) {
         forward_channel_timed_out(channel);
         leave(channel, true);
         return;

@@ -96,6 +96,12 @@ static void note_host_key(struct tunnel *tunnel)
     }
 }
 
+void forward_channel_opened(struct channel *channel)
+{
+    error_free(channel->tunnel->trouble); /* it was reported, and is over */
+    channel->tunnel->trouble = NULL;
+}
+
 void forward_channel_timed_out(struct channel *channel)
 {
     struct tunnel *tunnel = channel->tunnel;

@@ -67,6 +67,7 @@ struct channel {
     bool local_ended; /* end of input; when up is empty the server is told */
     bool must_close;  /* nothing more is wanted of the SSH channel */
     bool shut_down;   /* the local connection was told that nothing more comes */
+    bool is_noted;    /* the tunnel knows that it came through */
 
     /* facts from the session, for the local side */
     struct session *session;       /* that serves it; NULL: none yet, or no more */
@@ -125,6 +126,7 @@ void channel_free(struct channel *channel); /* after forward_channel_ended */
 
 /* ---- forward.c, for channel.c */
 void forward_channel_ended(struct channel *channel); /* its last act: the channel may be freed */
+void forward_channel_opened(struct channel *channel);
 void forward_channel_timed_out(struct channel *channel);
 
 #endif
