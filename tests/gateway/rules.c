@@ -125,10 +125,22 @@ static bool read_line(char *line, struct rule *rule)
     if (sscanf(line + used, "%15s %511s", action, rule->marker) != 2) {
         return false;
     }
+    static const struct {
+        const char *name;
+        enum rule_action action;
+        bool may_be_after;
+    } actions[] = {{"kill", RULE_KILL, true},
+                   {"cut", RULE_CUT, true},
+                   {"stop", RULE_STOP, false},
+                   {"late", RULE_LATE, false}};
     rule->is_after = strcmp(when, "after") == 0;
-    rule->action = strcmp(action, "kill") == 0 ? RULE_KILL : RULE_CUT;
-    return (rule->is_after || strcmp(when, "before") == 0) &&
-           (rule->action == RULE_KILL || strcmp(action, "cut") == 0);
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        if (strcmp(action, actions[i].name) == 0) {
+            rule->action = actions[i].action;
+            return rule->is_after ? actions[i].may_be_after : strcmp(when, "before") == 0;
+        }
+    }
+    return false;
 }
 
 bool rules_read(const char *text, struct rules *ret, char why[RULE_TEXT_MAX])

@@ -6,12 +6,16 @@
  * line:
  *
  *      <step>[#<n>] before|after kill|cut <marker file>
+ *      <step>[#<n>] before stop|late <marker file>
  *      <step>[#<n>] rewrite <from>=><to>
  *
  * Steps are counted over all connections of the gateway, from 1; without #n the rule holds for each
  * of them. kill and cut fire once: they make the marker file exclusively, so that a replaced
  * process is not killed again and the test can tell that the fault happened. before: the statement
- * was not forwarded; after: the server has answered it, the answer is held back.
+ * was not forwarded; after: the server has answered it, the answer is held back. stop halts the
+ * client (SIGSTOP) and forwards the statement; the marker holds the client's process id. late cuts
+ * the client off at once and forwards the statement when a file named like the marker with ".go"
+ * behind it appears; nobody hears the answer.
  */
 
 #include <stdbool.h>
@@ -20,7 +24,7 @@
 #define RULE_TEXT_MAX 512
 #define RULES_MAX 64
 
-enum rule_action { RULE_KILL, RULE_CUT, RULE_REWRITE };
+enum rule_action { RULE_KILL, RULE_CUT, RULE_STOP, RULE_LATE, RULE_REWRITE };
 
 struct rule {
     char step[32];

@@ -15,8 +15,8 @@
 
 #include "gateway/rules.h"
 
+#include <openssl/ec.h>
 #include <openssl/pem.h>
-#include <openssl/rsa.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
@@ -162,8 +162,31 @@ _Noreturn static void cut_connection(int client, int server)
     _exit(0);
 }
 
+/* The client halts where it is; its statement goes on to the server. */
+static void stop_client(const struct rule *rule, unsigned n, int client)
+{
+    pid_t pid = pid_of_peer(client);
+    char draft[RULE_TEXT_MAX + 8];
+
+    snprintf(draft, sizeof draft, "%s.new", rule->marker);
+    FILE *file = fopen(draft, "w");
+    if (pid <= 1 || kill(pid, SIGSTOP) != 0 || !file) {
+        give_up("stopping the client");
+    }
+    fprintf(file, "%ld\n", (long)pid);
+    fclose(file);
+    trace(rule->step, n, "stopped");
+    if (rename(draft, rule->marker) != 0) {
+        give_up(rule->marker);
+    }
+}
+
 static void do_fault(const struct rule *rule, unsigned n, int client, int server)
 {
+    if (rule->action == RULE_STOP) {
+        stop_client(rule, n, client);
+        return;
+    }
     if (!take_marker(rule->marker)) {
         return;
     }
@@ -305,7 +328,7 @@ static bool read_message(struct link *link,
 static SSL_CTX *make_tls(void)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    EVP_PKEY *key = EVP_RSA_gen(2048);
+    EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = X509_new();
 
     if (!ctx || !key || !cert) {
@@ -443,6 +466,37 @@ static void rewrite(struct message *message, size_t sql_at, const char *step)
     }
 }
 
+/* The client hears nothing more of its connection, while the server sees it alive until the
+ * statement, which has no parameters, was answered. */
+_Noreturn static void
+forward_late(struct link *link, const struct rule *rule, unsigned n, const char *sql)
+{
+    static const unsigned char end[] = {'X', 0, 0, 0, 4};
+    struct linger hard = {.l_onoff = 1, .l_linger = 0};
+    size_t len = strlen(sql) + 1;
+    unsigned char head[5] = {'Q'};
+    char go[RULE_TEXT_MAX + 8], answer[512];
+
+    if (!take_marker(rule->marker)) {
+        give_up(rule->marker);
+    }
+    trace(rule->step, n, "held");
+    setsockopt(link->client, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    close(link->client);
+    snprintf(go, sizeof go, "%s.go", rule->marker);
+    while (access(go, F_OK) != 0) {
+        poll(NULL, 0, 5);
+    }
+    write_u32(head + 1, (uint32_t)(len + 4));
+    if (write_server(link, head, sizeof head) && write_server(link, sql, len) &&
+        write_server(link, end, sizeof end)) {
+        trace(rule->step, n, "late");
+        while (read(link->server, answer, sizeof answer) > 0) {
+        }
+    }
+    _exit(0);
+}
+
 /* A statement's text came by: count it, fire what comes before it, note what comes after it. */
 static void
 meet_statement(struct link *link, struct pipeline *pipeline, struct message *message, size_t sql_at)
@@ -452,6 +506,9 @@ meet_statement(struct link *link, struct pipeline *pipeline, struct message *mes
     const struct rule *before = find_rule(step, n, false);
 
     trace(step, n, "seen");
+    if (before && before->action == RULE_LATE) {
+        forward_late(link, before, n, (const char *)message->bytes + sql_at);
+    }
     if (before) {
         do_fault(before, n, link->client, link->server);
     }

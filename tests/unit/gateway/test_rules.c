@@ -80,7 +80,8 @@ static void what_is_no_rule_is_refused(void **state)
 {
     static const char *const rows[] = {"comit before kill /m\n",  "commit#0 before kill /m\n",
                                        "commit during kill /m\n", "commit before explode /m\n",
-                                       "commit before kill\n",    "token rewrite nothing\n"};
+                                       "commit before kill\n",    "token rewrite nothing\n",
+                                       "commit after late /m\n",  "commit after stop /m\n"};
     struct rules rules;
     char why[RULE_TEXT_MAX];
     (void)state;
