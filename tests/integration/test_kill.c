@@ -19,7 +19,7 @@
 
 struct point {
     struct kill_case row;
-    char name[80], rule[80];
+    char name[80], rule[80], prefix[80];
     char complaint[1024];
 };
 
@@ -40,6 +40,7 @@ static void run_point(void *ctx, unsigned index)
     if (kill_run(story, &point->row, &world)) {
         kill_check(story, &point->row, &world);
     }
+    snprintf(point->prefix, sizeof point->prefix, "%s/", story->prefix);
     story_close(story);
     memcpy(point->complaint, story->complaint, sizeof point->complaint);
     point->complaint[sizeof point->complaint - 1] = '\0';
@@ -69,23 +70,17 @@ static void add_messages(struct sweep *sweep)
     static const char *const rows[][3] = {
         /* the second Open comes after a death of its own */
         {"acknowledged.received", "open.sent"},
-        {"acknowledged.received", "opened.received"},
         {"commit.logged", "open.sent"},
         {"commit.logged", "opened.received"},
-        {"commit.logged", "acknowledge.sent#2"},
-        {"acknowledge.before"},
         {"acknowledge.sent"},
         {"acknowledged.received"},
-        {"acknowledged.logged"},
         {"load.sent"},
         {"load.sent#25"},
-        {"flush.before"},
         {"flush.sent"},
         {"loaded.received"},
         {"flushed.received"},
         {"store.sent"},
         {"store.sent#25"},
-        {"startCommit.before"},
         {"startCommit.sent"},
         {"startedCommit.received"},
         {"commit.logged"},
@@ -202,25 +197,49 @@ static unsigned end_of_open(const struct trace *trace, unsigned n)
     return 0;
 }
 
-/* Before a statement that changes something, and after each. Between two statements that only look
- * or prepare, "after" the first is "before" the second. */
+static bool was_there(const struct statement *statements, unsigned count, const char *step)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (is_step(&statements[i], step)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Between two statements that only look or prepare, "after" the first is "before" the second, so
+ * few of all moments are different. The environment variable KILL_POINTS=all asks for every one. */
+static bool is_moment(const struct statement *statement, bool is_after)
+{
+    static const char *const before[] = {"widen", "owner", "put.merge", "token", "commit", NULL};
+    static const char *const after[] = {"widen",    "lock",       "check",     "owner",
+                                        "del.exec", "temp.copy",  "put.merge", "put.direct",
+                                        "token",    "load.query", "commit",    NULL};
+    const char *const *steps = is_after ? after : before;
+    const char *wish = getenv("KILL_POINTS");
+
+    if (wish && strcmp(wish, "all") == 0) {
+        return true;
+    }
+    while (*steps && !is_step(statement, *steps)) {
+        steps++;
+    }
+    return *steps != NULL;
+}
+
 static void add_statements(struct sweep *sweep,
                            const struct trace *trace,
                            const struct transaction *transaction,
                            const char *where,
                            const char *first_kill)
 {
-    static const char *const changing[] = {"widen", "begin",  "lock",     "owner", "put.merge",
-                                           "token", "commit", "del.exec", NULL};
-
     for (unsigned i = 0; i < transaction->count; i++) {
         const struct statement *statement = &trace->statements[transaction->first + i];
+        if (was_there(&trace->statements[transaction->first], i, statement->step)) {
+            continue;
+        }
         for (int after = 0; after < 2; after++) {
-            bool is_wanted = after;
-            for (unsigned k = 0; !after && changing[k]; k++) {
-                is_wanted |= is_step(statement, changing[k]);
-            }
-            if (!is_wanted) {
+            if (!is_moment(statement, after)) {
                 continue;
             }
             char name[80];
@@ -275,6 +294,25 @@ static void add_sql(struct sweep *sweep)
     }
 }
 
+/* What is left in the bucket is the fault of the point whose prefix it has. */
+static void check_bucket(struct sweep *sweep)
+{
+    struct story *story = story_begin("the bucket after all points");
+    const char *all = story_text(story, "%.*s", (int)(strrchr(story->prefix, '_') - story->prefix),
+                                 story->prefix);
+    const char *left = story_bucket(story, story_text(story, "%s_", all));
+
+    for (unsigned i = 0; i < sweep->count; i++) {
+        struct point *point = &sweep->points[i];
+        const char *found = strstr(left, point->prefix);
+        if (found && !point->complaint[0]) {
+            snprintf(point->complaint, sizeof point->complaint, "left in the bucket: %.*s",
+                     (int)strcspn(found, "\n"), found);
+        }
+    }
+    story_end(story);
+}
+
 static void sweep_all(struct sweep *sweep)
 {
     unsigned failed = 0;
@@ -283,6 +321,7 @@ static void sweep_all(struct sweep *sweep)
     add_messages(sweep);
     add_sql(sweep);
     story_side_by_side(sweep->count, run_point, sweep);
+    check_bucket(sweep);
     for (unsigned i = 0; i < sweep->count; i++) {
         const struct point *point = &sweep->points[i];
         failed += point->complaint[0] != '\0';

@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SIDE_BY_SIDE 2
+#define SIDE_BY_SIDE 3
 #define DRIVE_SECONDS 120
 
 struct story_text {
@@ -144,6 +144,11 @@ int64_t story_number(const char *json, const char *name)
     return found ? strtoll(found + strlen(wanted), NULL, 10) : -1;
 }
 
+const char *story_programs(void)
+{
+    return PROGRAM_DIR;
+}
+
 const char *story_environment(const char *name)
 {
     const char *value = getenv(name);
@@ -227,7 +232,7 @@ bool story_close(struct story *story)
     story->processes = NULL;
     bool is_well = story_is_well(story);
     if (is_well) {
-        story_query(story, story_text(story, "DROP SCHEMA IF EXISTS %s CASCADE", story->schema));
+        story_drop_schema(story);
         is_well = story_is_well(story);
     }
     if (is_well) {
@@ -482,9 +487,14 @@ struct story_process *story_drive_start(struct story *story, const struct story_
 
 bool story_drive(struct story *story, const struct story_drive *drive)
 {
+    return story_drive_within(story, drive, DRIVE_SECONDS);
+}
+
+bool story_drive_within(struct story *story, const struct story_drive *drive, unsigned seconds)
+{
     struct story_process *process = story_drive_start(story, drive);
 
-    if (!story_wait(story, process, DRIVE_SECONDS)) {
+    if (!story_wait(story, process, seconds)) {
         return false;
     }
     if (story_exit_code(process) != 0) {
@@ -501,8 +511,9 @@ const char *story_report(struct story *story, const char *label)
 
 /* ---------------------------------------------------------------- warehouse and bucket */
 
-static char *rows_text(struct story *story, const PGresult *result)
+char *story_rows(struct story *story, const void *of)
 {
+    const PGresult *result = of;
     size_t size = 0;
     char *text = NULL;
     FILE *out = open_memstream(&text, &size);
@@ -546,13 +557,18 @@ char *story_query(struct story *story, const char *sql)
     char *text = story_text(story, "%s", "");
 
     if (status == PGRES_TUPLES_OK) {
-        text = rows_text(story, result);
+        text = story_rows(story, result);
     } else if (status != PGRES_COMMAND_OK) {
         story_complain(story, "%.200s: %s", sql, PQerrorMessage(conn));
     }
     PQclear(result);
     PQfinish(conn);
     return text;
+}
+
+void story_drop_schema(struct story *story)
+{
+    story_query(story, story_text(story, "DROP SCHEMA IF EXISTS %s CASCADE", story->schema));
 }
 
 /* The texts of all elements of one name, a line each, with a word in front. */
@@ -570,10 +586,10 @@ put_elements(FILE *out, const char *word, const char *xml, const char *open, con
     }
 }
 
-static const char *list_bucket(struct story *story, const char *what)
+static const char *list_bucket(struct story *story, const char *what, const char *prefix)
 {
-    const char *target = story_text(story, "/%s?%s&prefix=%s/",
-                                    story_environment("LOCAL_S3_BUCKET"), what, story->prefix);
+    const char *target =
+        story_text(story, "/%s?%s&prefix=%s", story_environment("LOCAL_S3_BUCKET"), what, prefix);
     const char *const argv[] = {
         "/usr/bin/python3", "-I", SOURCE_DIR "/deploy/local/s3.py", "GET", target, NULL};
     struct story_process *process =
@@ -585,10 +601,10 @@ static const char *list_bucket(struct story *story, const char *what)
     return story_read(story, process->out, NULL);
 }
 
-char *story_bucket(struct story *story)
+char *story_bucket(struct story *story, const char *prefix)
 {
-    const char *objects = list_bucket(story, "list-type=2");
-    const char *uploads = list_bucket(story, "uploads");
+    const char *objects = list_bucket(story, "list-type=2", prefix);
+    const char *uploads = list_bucket(story, "uploads", prefix);
     size_t size = 0;
     char *text = NULL;
     FILE *out = open_memstream(&text, &size);
@@ -609,7 +625,7 @@ char *story_bucket(struct story *story)
 
 bool story_bucket_is_empty(struct story *story)
 {
-    const char *left = story_bucket(story);
+    const char *left = story_bucket(story, story_text(story, "%s/", story->prefix));
     return left[0] == '\0' || story_complain(story, "left in the bucket: %.1000s", left);
 }
 

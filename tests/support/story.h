@@ -28,7 +28,7 @@ struct story {
     const char *name;
     const char *dir;    /* evidence; absolute */
     const char *schema; /* of its tables; made by the connector */
-    const char *prefix; /* bucketPath */
+    const char *prefix; /* bucketPath; those of one process begin alike, up to the last "_" */
     char complaint[4096];
     struct story_text *texts;
     struct story_process *processes;
@@ -56,6 +56,7 @@ const char *story_write(struct story *story, const char *name, const char *text)
 char *story_read(struct story *story, const char *path, size_t *ret_len);
 /* The number behind the first "name": in a JSON text, or -1. */
 int64_t story_number(const char *json, const char *name);
+const char *story_programs(void); /* the folder of this build's programs */
 /* A variable that deploy/local/env gives; ends the program when it is not set. */
 const char *story_environment(const char *name);
 /* Both texts are kept as files; the complaint has the first line that differs. */
@@ -111,13 +112,17 @@ struct story_drive {
 struct story_process *story_drive_start(struct story *story, const struct story_drive *drive);
 /* To its end; a complaint unless it exits 0. */
 bool story_drive(struct story *story, const struct story_drive *drive);
+bool story_drive_within(struct story *story, const struct story_drive *drive, unsigned seconds);
 const char *story_report(struct story *story, const char *label);
 
 /* Rows as lines, columns divided by "|", NULL as "~". A failure is a complaint and "". */
 char *story_query(struct story *story, const char *sql);
-/* Keys and unfinished uploads under the story's prefix, a line each. */
-char *story_bucket(struct story *story);
-/* A complaint when anything is left in the bucket. */
+/* The same of a result of libpq (PGresult). */
+char *story_rows(struct story *story, const void *result);
+void story_drop_schema(struct story *story);
+/* Keys and unfinished uploads that begin so, a line each. */
+char *story_bucket(struct story *story, const char *prefix);
+/* A complaint when anything is left under the story's prefix. */
 bool story_bucket_is_empty(struct story *story);
 
 /* ---- many at once */

@@ -3,13 +3,13 @@
 
 /*
  * One run of the ledger through an SQL gateway, with faults, and what must hold afterwards: the
- * tables are what the documents say, the bucket is empty, every fault happened, and the restarted
- * process applied something.
+ * tables are what the documents say, every fault happened, and the restarted process applied
+ * something. The bucket is left to the caller: it is listed once for many runs.
  */
 
 #include "support/story_ledger.h"
 
-#define KILL_ARM 2 /* commits before --kill-at counts: a cold task has no rows to change */
+#define KILL_ARM 1 /* commits before --kill-at counts: a cold task has no rows to change */
 
 struct kill_case {
     const char *name;

@@ -92,7 +92,7 @@ put_transaction(struct maker *maker, const struct ledger_plan *plan, unsigned tr
 
     /* One transaction's notes are longer than a TEXT column is at first. */
     memset(note, 'n', sizeof note);
-    note[transaction == 3 ? 300 : 20] = '\0';
+    note[transaction == 2 ? 300 : 20] = '\0';
     for (unsigned i = 0; i < plan->events; i++) {
         unsigned index = i % 5 == 0 ? known - 1 - i / 5 % 3 : pick(maker, known);
         bool closes = transaction > 0 && i % 7 == 3 && maker->accounts[index].n > 0;
@@ -101,35 +101,43 @@ put_transaction(struct maker *maker, const struct ledger_plan *plan, unsigned tr
     fputs("{\"commit\": true}\n", maker->fixture);
 }
 
+static void put_sums(FILE *out, const struct maker *maker, const char *table, bool open_ones)
+{
+    for (unsigned i = 0; i < LEDGER_ACCOUNTS; i++) {
+        const struct account *account = &maker->accounts[i];
+        if (account->was_there && (!open_ones || account->n > 0)) {
+            fprintf(out, "%s|acct-%02u|%u|%" PRId64 "|%" PRId64 "\n", table, i,
+                    strcmp(table, "accounts") == 0 ? account->seq : 0, account->balance,
+                    account->n);
+        }
+    }
+}
+
+static void put_changes(FILE *out, const struct maker *maker, const char *table)
+{
+    for (unsigned i = 0; i < LEDGER_ACCOUNTS; i++) {
+        for (unsigned seq = 1; seq <= maker->accounts[i].seq; seq++) {
+            fprintf(out, "%s|acct-%02u|%u|%" PRId64 "|1\n", table, i, seq,
+                    maker->changes[i][seq - 1]);
+        }
+    }
+}
+
 static const char *count_up(struct story *story, const struct maker *maker, bool hard_delete)
 {
     size_t size = 0;
     char *text = NULL;
     FILE *out = open_memstream(&text, &size);
 
-    for (unsigned i = 0; i < LEDGER_ACCOUNTS; i++) {
-        const struct account *account = &maker->accounts[i];
-        if (account->was_there && (!hard_delete || account->n > 0)) {
-            fprintf(out, "accounts|acct-%02u|%" PRId64 "|%" PRId64 "|%u\n", i, account->balance,
-                    account->n, account->seq);
-        }
+    if (!out) {
+        abort();
     }
-    const char *const tables[] = {"events", "events_std"};
-    for (unsigned t = 0; t < 2; t++) {
-        for (unsigned i = 0; i < LEDGER_ACCOUNTS; i++) {
-            for (unsigned seq = 1; seq <= maker->accounts[i].seq; seq++) {
-                fprintf(out, "%s|acct-%02u|%u|%" PRId64 "\n", tables[t], i, seq,
-                        maker->changes[i][seq - 1]);
-            }
-        }
+    put_sums(out, maker, "accounts", hard_delete);
+    if (!hard_delete) {
+        put_sums(out, maker, "accounts_delta", false);
     }
-    for (unsigned i = 0; i < LEDGER_ACCOUNTS; i++) {
-        const struct account *account = &maker->accounts[i];
-        if (account->was_there && !hard_delete) {
-            fprintf(out, "accounts_delta|acct-%02u|%" PRId64 "|%" PRId64 "\n", i, account->balance,
-                    account->n);
-        }
-    }
+    put_changes(out, maker, "events");
+    put_changes(out, maker, "events_std");
     fclose(out);
     const char *copy = story_text(story, "%s", text);
     free(text);
@@ -163,24 +171,19 @@ void ledger_make(struct story *story, const struct ledger_plan *plan, struct led
 char *ledger_read(struct story *story, const struct ledger *ledger)
 {
     const char *s = story->schema;
-    const char *accounts = story_query(
-        story,
-        story_text(story, "SELECT 'accounts', id, balance, n, seq FROM %s.accounts ORDER BY id",
-                   s));
-    const char *events = story_query(
-        story,
-        story_text(story, "SELECT 'events', id, seq, balance FROM %s.events ORDER BY id, seq", s));
-    const char *events_std = story_query(
-        story,
-        story_text(story,
-                   "SELECT 'events_std', id, seq, balance FROM %s.events_std ORDER BY id, seq", s));
     const char *delta =
         ledger->hard_delete
             ? ""
-            : story_query(story, story_text(story,
-                                            "SELECT 'accounts_delta', id, SUM(balance), SUM(n) "
-                                            "FROM %s.accounts_delta GROUP "
-                                            "BY id ORDER BY id",
-                                            s));
-    return story_text(story, "%s%s%s%s", accounts, events, events_std, delta);
+            : story_text(story,
+                         " UNION ALL SELECT 'accounts_delta', id, 0, SUM(balance), SUM(n) FROM "
+                         "%s.accounts_delta GROUP BY id",
+                         s);
+
+    return story_query(
+        story, story_text(story,
+                          "SELECT 'accounts', id, seq, balance, n FROM %s.accounts UNION ALL "
+                          "SELECT 'events', id, seq, balance, 1 FROM %s.events UNION ALL "
+                          "SELECT 'events_std', id, seq, balance, 1 FROM %s.events_std%s "
+                          "ORDER BY 1, 2, 3, 4, 5",
+                          s, s, s, delta));
 }
