@@ -144,7 +144,7 @@ static const char *record(struct story *story, const char *codec)
         .catalog = story_write(story, "catalog.json", catalog),
         .fixture =
             story_write(story, "fixture.jsonl", "[\"acme/one\",{\"id\":1}]\n{\"commit\": true}\n"),
-        .config = story_config(story, "config.json", &(struct story_config){NULL}),
+        .config = story_config(story, "config.json", &(struct story_config){.address = NULL}),
         .codec = codec,
         .mode = "v1",
         .options = options,

@@ -211,7 +211,7 @@ static void four_ways_to_speak_leave_identical_tables(void **state)
             .catalog = catalog_path,
             .fixture = fixture,
             .config = story_config(story, story_text(story, "%s.json", label),
-                                   &(struct story_config){NULL}),
+                                   &(struct story_config){.address = NULL}),
             .codec = ways[i][0],
             .mode = ways[i][1],
             .options = options,

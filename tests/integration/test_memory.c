@@ -41,7 +41,7 @@ static void a_million_documents_in_one_transaction_need_less_than_128_mib(void *
     const struct story_drive drive = {
         .label = "runtime",
         .catalog = story_write(story, "catalog.json", catalog),
-        .config = story_config(story, "config.json", &(struct story_config){NULL}),
+        .config = story_config(story, "config.json", &(struct story_config){.address = NULL}),
         .codec = "proto",
         .mode = "v1",
         .options = options,

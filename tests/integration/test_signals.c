@@ -137,7 +137,7 @@ static void sigterm_while_staging_leaves_no_upload_behind(void **state)
     struct story_drive drive = {
         .label = "runtime",
         .catalog = story_write(story, "catalog.json", catalog),
-        .config = story_config(story, "config.json", &(struct story_config){NULL}),
+        .config = story_config(story, "config.json", &(struct story_config){.address = NULL}),
         .codec = "proto",
         .mode = "v1",
         .options = options,
