@@ -91,6 +91,11 @@ struct txn *txn_new(struct loop *loop,
  * look up documents. */
 void txn_open(struct txn *txn);
 
+/* After `opened`: the checkpoint, as protobuf bytes, that the runtime is to go on from instead of
+ * its own, because another version of this connector kept it in the warehouse; ptr NULL for none.
+ * Lent until the engine is freed. */
+struct span txn_checkpoint(const struct txn *txn);
+
 /* patches_json: v2's array of every shard's StartedCommit patches; empty in v1 and at the first
  * acknowledge of a session. Applies all pending entries, then `acknowledged`. */
 void txn_acknowledge(struct txn *txn, struct span patches_json);

@@ -131,8 +131,8 @@ void session_opened(struct connector *self, struct error *err)
     }
     bool disable_optimization = self->config->flags.allow_existing_tables_for_new_bindings ||
                                 self->config->flags.retain_existing_data_on_backfill;
-    send_or_end(self, proto_encode_opened(self->options.codec, &self->out, SPAN_NONE, false,
-                                          disable_optimization));
+    send_or_end(self, proto_encode_opened(self->options.codec, &self->out,
+                                          txn_checkpoint(self->txn), true, disable_optimization));
     if (self->state == SESSION_BUSY) {
         self->summary.began_ms = loop_now_ms(self->loop);
         progress_enter(&self->progress, PROGRESS_READING, PROGRESS_NONE, 0);

@@ -120,8 +120,8 @@ struct txn {
 
     enum phase phase;
     bool has_failed;
-    bool is_owner;   /* the owner mark was raised, where that is ours to do */
-    bool has_looked; /* what earlier processes left is listed, where that is ours to do */
+    bool is_owner;         /* the owner mark was raised, where that is ours to do */
+    bool has_looked;       /* what earlier processes left is listed, where that is ours to do */
     bool is_acknowledging; /* an acknowledge is being worked on, or its answer is held back */
     bool is_hurried;       /* no answer is held back any more */
     bool wants_flush;      /* flush came; it waits for the acknowledge */
@@ -130,7 +130,8 @@ struct txn {
 
     struct schedule_history history;
 
-    int64_t fence; /* our owner mark; 0 before Open is done */
+    int64_t fence;          /* our owner mark; 0 before Open is done */
+    struct span checkpoint; /* that the runtime is to go on from; ptr NULL: its own */
 
     /* What the connector state names and nobody has applied yet, and what was applied last. */
     struct arena *pending_arena;

@@ -9,11 +9,15 @@
 #include "base/buf.h"
 #include "base/size.h"
 #include "base/text.h"
+#include "stage/inflate.h"
 
 enum { COL_FENCE, COL_KEY_BEGIN, COL_KEY_END, COL_CHECKPOINT, COL_TOKENS, COL_COUNT };
 
-/* What a VARBYTE(1024000) column can hold, as hex text. */
+/* What a VARBYTE(1024000) column can hold. */
 #define TOKENS_MAX_BYTES 1024000
+#define CHECKPOINT_MAX_BYTES 1024000
+/* A checkpoint is a list of journals and offsets; gzip makes little of it, but not that little. */
+#define INFLATED_MAX_BYTES (64 * MIB)
 
 void fence_rows_init(struct fence_rows *rows,
                      struct arena *arena,
@@ -85,6 +89,9 @@ struct error *fence_rows_add(struct fence_rows *rows, const struct pgc_row *row)
                          "the metadata table has two rows for the key range %08x-%08x of this task",
                          rows->key_begin, rows->key_end);
     }
+    if (is_own && item.has_checkpoint && !item.has_tokens) {
+        item.checkpoint_hex = arena_span(rows->arena, row->values[COL_CHECKPOINT]);
+    }
     if (item.has_tokens) {
         RETURN_IF_ERROR(read_tokens(rows, row->values[COL_TOKENS], is_own));
     }
@@ -100,6 +107,54 @@ struct error *fence_rows_add(struct fence_rows *rows, const struct pgc_row *row)
     rows->items[rows->count++] = item;
     return NULL;
 }
+
+/* ---------------------------------------------------------------- the original's checkpoint */
+
+static struct error *no_checkpoint(const char *what)
+{
+    return error_new(ERROR_STATE, ERROR_FATAL, "the checkpoint is not %s", what);
+}
+
+static struct error *unpack_checkpoint(struct span hex, struct buf *text, struct buf *packed)
+{
+    if (!text_from_hex(text, hex) || buf_is_full(text)) {
+        return no_checkpoint("hex text");
+    }
+    if (!text_from_base64(packed, buf_view(text)) || buf_is_full(packed)) {
+        return no_checkpoint("base64 text");
+    }
+    return NULL;
+}
+
+static bool is_gzip(struct span bytes)
+{
+    return bytes.len >= 2 && (unsigned char)bytes.ptr[0] == 0x1f &&
+           (unsigned char)bytes.ptr[1] == 0x8b;
+}
+
+struct error *fence_read_checkpoint(struct arena *arena, struct span hex, struct span *ret)
+{
+    struct buf text, packed, bytes;
+
+    buf_init(&text, CHECKPOINT_MAX_BYTES + 1);
+    buf_init(&packed, CHECKPOINT_MAX_BYTES);
+    buf_init(&bytes, INFLATED_MAX_BYTES);
+    struct error *err = unpack_checkpoint(hex, &text, &packed);
+    if (!err && is_gzip(buf_view(&packed))) {
+        err = stage_inflate(buf_view(&packed), &bytes);
+    } else if (!err) {
+        buf_add_span(&bytes, buf_view(&packed));
+    }
+    if (!err) {
+        *ret = arena_span(arena, buf_view(&bytes));
+    }
+    buf_done(&bytes);
+    buf_done(&packed);
+    buf_done(&text);
+    return error_wrap(err, "reading the checkpoint of another version of this connector");
+}
+
+/* ---------------------------------------------------------------- verdicts */
 
 const struct fence_row *fence_rows_own(const struct fence_rows *rows)
 {

@@ -15,6 +15,9 @@ struct fence_row {
     uint32_t key_begin, key_end;
     int64_t fence;
     bool has_checkpoint, has_tokens;
+    /* As it came, hex; only of the row of exactly our range, and only while that was never written
+     * by this version (no tokens): then the checkpoint is still the truth. */
+    struct span checkpoint_hex;
 };
 
 struct fence_rows {
@@ -36,6 +39,11 @@ struct error *fence_rows_add(struct fence_rows *rows, const struct pgc_row *row)
 
 /* The row of exactly our range, or NULL. Two of them are an ERROR_STATE at fence_rows_add. */
 const struct fence_row *fence_rows_own(const struct fence_rows *rows);
+
+/* The checkpoint that the original left in a row, as protobuf bytes in arena: hex of base64 of
+ * gzip, or of the bytes themselves in old rows. ERROR_STATE when it is neither. */
+struct error *
+fence_read_checkpoint(struct arena *arena, struct span hex, struct span *ret) MUST_CHECK;
 
 /* The mark that a new owner takes: above every row's. */
 int64_t fence_next(const struct fence_rows *rows);

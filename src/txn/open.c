@@ -1,6 +1,7 @@
 /*
  * txn/open: taking ownership. In: the connector state and the metadata table's rows. Out: this
- * process's owner mark in those rows, and what is pending. Only the primary (the shard whose range
+ * process's owner mark in those rows, what is pending, and the checkpoint of a task that another
+ * version ran. Only the primary (the shard whose range
  * begins at zero) does this; the others apply nothing and need no connection yet.
  *
  *      CONNECTING -> LOCKING -> RAISING -> done
@@ -176,20 +177,30 @@ static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
     return NULL;
 }
 
-static struct error *judge_rows(const struct open_op *self)
+static bool is_in_state(const struct txn *txn)
 {
-    for (unsigned i = 0; i < self->rows.count; i++) {
-        const struct fence_row *row = &self->rows.items[i];
-        if (row->has_checkpoint && !row->has_tokens) {
-            struct error *err = error_new(ERROR_STATE, ERROR_CONFIG,
-                                          "the metadata row of key range %08x-%08x holds the "
-                                          "checkpoint of another version of this connector",
-                                          row->key_begin, row->key_end);
-            error_set_hint(err, "This version does not take over such a task yet. Use a new "
-                                "materialization name, or backfill.");
-            return err;
+    for (unsigned i = 0; i < txn->pending.count; i++) {
+        if (span_is(txn->pending.items[i].range, txn->range)) {
+            return true;
         }
     }
+    return false;
+}
+
+/* The original kept its checkpoint in the row and wrote it with the data. Such a row is the truth
+ * until this version has written to it, or has committed work to the recovery log: then the log is.
+ * A task whose ranges changed since has no such row, and goes on from the log. */
+static struct error *take_checkpoint(struct open_op *self)
+{
+    struct txn *txn = self->txn;
+    const struct fence_row *own = fence_rows_own(&self->rows);
+
+    if (!own || !own->checkpoint_hex.ptr || is_in_state(txn)) {
+        return NULL;
+    }
+    RETURN_IF_ERROR(fence_read_checkpoint(txn->arena, own->checkpoint_hex, &txn->checkpoint));
+    log_event(LOG_INFO, "going on from the checkpoint in the metadata table",
+              LOG_STR("range", txn->range), LOG_INT("bytes", txn->checkpoint.len), LOG_END);
     return NULL;
 }
 
@@ -285,7 +296,7 @@ static void open_step(struct op *op)
         }
         break;
     case OPEN_LOCKING:
-        err = err ? err : judge_rows(self);
+        err = err ? err : take_checkpoint(self);
         if (err || op_must_stop(op)) {
             start_dropping(self, err);
         } else {

@@ -222,6 +222,11 @@ void txn_opened_so_far(struct txn *txn)
     }
 }
 
+struct span txn_checkpoint(const struct txn *txn)
+{
+    return txn->checkpoint;
+}
+
 void txn_acknowledge(struct txn *txn, struct span patches_json)
 {
     CHECK(txn->phase == PHASE_OPENED && !txn->is_acknowledging);

@@ -242,9 +242,35 @@ static void ranges_are_written_with_eight_digits_a_side(void **state)
     assert_string_equal(text, "00001234-7fffffff");
 }
 
+static void an_entry_of_the_original_has_no_row_counts(void **state)
+{
+    static const char given[] = "{\"id\":\"" ID "\",\"storeFiles\":[\"p/a\"],\"deleteFiles\":null,"
+                                "\"mustMerge\":false,\"widen\":[\"\\\"No te\\\"\"]}";
+    struct entries list = {0};
+    struct error *err;
+    (void)state;
+
+    assert_null(entries_read(
+        &list, arena, span_of(arena_printf(arena, "{\"t\":{\"00000000-ffffffff\":%s}}", given))));
+    assert_int_equal(list.count, 1);
+    assert_true(list.items[0].is_uncounted);
+    assert_int_equal(list.items[0].store_rows, 0);
+    assert_true(span_is(list.items[0].widen.items[0], "\"No te\""));
+
+    /* one count alone is no entry of anybody's */
+    err = entries_read(&list, arena,
+                       SPAN_LIT("{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"mustMerge\":true,"
+                                "\"storeRows\":\"1\"}}}"));
+    assert_non_null(err);
+    assert_non_null(strstr(error_text(err), "not whole"));
+    error_free(err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_entry_of_the_original_has_no_row_counts, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(an_entry_survives_writing_and_reading, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_member_is_written_even_when_it_is_empty, set_up,
                                         tear_down),

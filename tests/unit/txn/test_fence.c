@@ -147,9 +147,84 @@ static void two_rows_of_our_range_are_refused(void **state)
     error_free(err);
 }
 
+/* ---------------------------------------------------------------- the original's checkpoint */
+
+static void the_originals_checkpoint_is_read_in_both_of_its_forms(void **state)
+{
+    static const struct {
+        const char *sentence, *hex, *begins, *refusal;
+        size_t len;
+    } rows[] = {
+        {"base64 of gzip",
+         "483473494141414141414143412b50697a736f764c63704c7a4e48507a307374534b7a4d7955394d"
+         "555269734e414359414e6c527251414141413d3d",
+         "\x0a\x0bjournal/one", NULL, 173},
+        {"base64 alone, as old rows have it", "436756776247467062673d3d", "\x0a\x05plain", NULL, 7},
+        {"an empty one", "", "", NULL, 0},
+        {"no hex", "zz", NULL, "hex text", 0},
+        {"no base64", "2a2a2a2a", NULL, "base64 text", 0},
+        {"gzip that is cut short",
+         "483473494141414141414143412b50697a736f764c63704c7a4e48507a307374534b7a4d7955394d"
+         "55513d3d",
+         NULL, "cut short", 0},
+        {"gzip whose length is wrong",
+         "483473494141414141414143412b50697a736f764c63704c7a4e48507a307374534b7a4d7955394d"
+         "555269734e414359414e6c517251414141413d3d",
+         NULL, "damaged", 0},
+    };
+    unsigned wrong = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct span got = SPAN_NONE;
+        struct error *err = fence_read_checkpoint(arena, span_of(rows[i].hex), &got);
+        bool good = rows[i].refusal
+                        ? err && strstr(error_text(err), rows[i].refusal)
+                        : !err && got.ptr && got.len == rows[i].len &&
+                              memcmp(got.ptr, rows[i].begins, strlen(rows[i].begins)) == 0;
+        if (!good) {
+            print_error("%s: %s\n", rows[i].sentence, err ? error_text(err) : "no error");
+            wrong++;
+        }
+        error_free(err);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+/* Only of our own row, and only until this version has written to it. */
+static void a_checkpoint_counts_until_the_row_has_tokens(void **state)
+{
+    static const struct {
+        const char *sentence, *begin, *end, *checkpoint, *tokens;
+        bool is_kept;
+    } rows[] = {
+        {"our row, never crossed over", FULL, "cp", NULL, true},
+        {"our row, crossed over", FULL, "cp", "{}", false},
+        {"our row without one", FULL, NULL, NULL, false},
+        {"another range's row", LOW, "cp", NULL, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct fence_rows found;
+        struct span values[] = {SPAN_LIT("7"), span_of(rows[i].begin), span_of(rows[i].end),
+                                hex_of(rows[i].checkpoint), hex_of(rows[i].tokens)};
+        struct pgc_row row = {5, values};
+        fence_rows_init(&found, arena, 0, UINT32_MAX);
+        assert_null(fence_rows_add(&found, &row));
+        if ((found.items[0].checkpoint_hex.ptr != NULL) != rows[i].is_kept) {
+            fail_msg("%s", rows[i].sentence);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_originals_checkpoint_is_read_in_both_of_its_forms,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_checkpoint_counts_until_the_row_has_tokens, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_new_owner_takes_a_mark_above_every_row, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(only_the_newest_mark_owns, set_up, tear_down),

@@ -217,9 +217,33 @@ static void keys_are_looked_up_in_one_flight_that_leaves_nothing(void **state)
     assert_non_null(strstr(plan.statements[7].sql, "UNION ALL"));
 }
 
+static void work_without_row_counts_is_not_counted(void **state)
+{
+    struct plan_work work = {.table = &table,
+                             .store_manifest = SPAN_LIT("m"),
+                             .delete_manifest = SPAN_LIT("d"),
+                             .store_rows = PLAN_UNCOUNTED,
+                             .delete_rows = PLAN_UNCOUNTED,
+                             .zstd = true,
+                             .must_merge = true};
+    struct plan plan = apply(&work, 1);
+    unsigned copies = 0;
+    (void)state;
+
+    for (unsigned i = 0; i < plan.count; i++) {
+        assert_int_not_equal(plan.notes[i].step, PLAN_COUNT);
+        if (plan.notes[i].step == PLAN_COPY) {
+            assert_non_null(strstr(plan.statements[i].sql, " ZSTD"));
+            copies++;
+        }
+    }
+    assert_int_equal(copies, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(work_without_row_counts_is_not_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(new_rows_are_copied_straight_into_the_target, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(known_rows_are_merged_and_deletes_come_first, set_up,
