@@ -536,12 +536,25 @@ char *story_rows(struct story *story, const void *of)
     return copy;
 }
 
+static void drop_notice(void *ctx, const char *message)
+{
+    (void)ctx;
+    (void)message;
+}
+
 char *story_query(struct story *story, const char *sql)
 {
     const char *address = story_environment("LOCAL_REDSHIFT_ADDRESS");
     const char *colon = strrchr(address, ':');
-    const char *const names[] = {
-        "host", "port", "user", "password", "dbname", "sslmode", "client_encoding", NULL};
+    const char *const names[] = {"host",
+                                 "port",
+                                 "user",
+                                 "password",
+                                 "dbname",
+                                 "sslmode",
+                                 "client_encoding",
+                                 "connect_timeout",
+                                 NULL};
     const char *const values[] = {
         story_text(story, "%.*s", colon ? (int)(colon - address) : (int)strlen(address), address),
         colon ? colon + 1 : "5439",
@@ -550,8 +563,10 @@ char *story_query(struct story *story, const char *sql)
         story_environment("LOCAL_REDSHIFT_DATABASE"),
         "require",
         "UTF8",
+        "20",
         NULL};
     PGconn *conn = PQconnectdbParams(names, values, 0);
+    PQsetNoticeProcessor(conn, drop_notice, NULL);
     PGresult *result = PQstatus(conn) == CONNECTION_OK ? PQexec(conn, sql) : NULL;
     ExecStatusType status = PQresultStatus(result);
     char *text = story_text(story, "%s", "");
