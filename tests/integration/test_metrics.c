@@ -236,6 +236,15 @@ static bool check_with_promtool(struct story *story, const char *page)
                           story_read(story, process->err, NULL));
 }
 
+static bool check_secrets(struct story *story, const char *page)
+{
+    if (strstr(page, story_environment("LOCAL_REDSHIFT_PASSWORD")) ||
+        strstr(page, story_environment("LOCAL_S3_SECRET"))) {
+        return story_complain(story, "a secret is among the metrics");
+    }
+    return true;
+}
+
 /* ---------------------------------------------------------------- the log */
 
 /* The sum of a field over all summary lines. */
@@ -325,7 +334,7 @@ static void figures_and_log_tell_what_the_runtime_counted(void **state)
     } else if (!seen.ready || seen.pages == 0) {
         story_complain(story, "the session was never seen to be open");
     } else if (check_names(story, seen.last) && check_with_promtool(story, seen.last) &&
-               check_log(story, log, report)) {
+               check_secrets(story, seen.last) && check_log(story, log, report)) {
         /* The last look was before the end. */
         double stores = value_of(seen.last, "materialize_redshift_stores_total");
         double transactions = value_of(seen.last, "materialize_redshift_transactions_total");
