@@ -18,7 +18,8 @@ enum proto_place {
     PROTO_PLACE_TRIGGERS,    /* JSON: webhooks of the runtime, with their headers */
     PROTO_PLACE_STATE,       /* JSON: the connector state of Apply and Open */
     PROTO_PLACE_PATCHES,     /* JSON: the state patches of Acknowledge, Flush and StartCommit */
-    PROTO_PLACE_PATH         /* text: one element of a binding's resource path */
+    PROTO_PLACE_PATH_HEAD,   /* text: the first element of a binding's resource path */
+    PROTO_PLACE_PATH         /* text: another element of it */
 };
 
 /* Called for each such value in the order of the frame. value is lent for the call. To replace it,

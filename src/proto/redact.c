@@ -174,6 +174,7 @@ redact(void *ctx, enum proto_place place, struct span value, struct buf *out, bo
         return NULL;
     case PROTO_PLACE_STATE:
     case PROTO_PLACE_PATCHES:
+    case PROTO_PLACE_PATH_HEAD:
     case PROTO_PLACE_PATH:
         break;
     }

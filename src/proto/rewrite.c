@@ -133,6 +133,7 @@ struct rewriter {
     void *ctx;
     struct buf *out;
     const char *copied; /* JSON: up to here the input is in out */
+    unsigned path_len;  /* elements seen of the path that is being walked */
 };
 
 /* ---------------------------------------------------------------- JSON */
@@ -172,6 +173,11 @@ edit_item(struct rewriter *rw, enum proto_place place, const struct json_item *i
     return NULL;
 }
 
+static enum proto_place next_path_place(struct rewriter *rw)
+{
+    return rw->path_len++ == 0 ? PROTO_PLACE_PATH_HEAD : PROTO_PLACE_PATH;
+}
+
 static struct error *edit_text(struct rewriter *rw, const struct json_item *item)
 {
     struct buf scratch;
@@ -186,7 +192,7 @@ static struct error *edit_text(struct rewriter *rw, const struct json_item *item
     if (!err) {
         struct buf edited;
         buf_init(&edited, 4 * PROTO_MAX_FRAME);
-        err = rw->edit(rw->ctx, PROTO_PLACE_PATH, text, &edited, &changed);
+        err = rw->edit(rw->ctx, next_path_place(rw), text, &edited, &changed);
         if (!err && changed) {
             copy_up_to(rw, item->raw.ptr);
             json_add_string(rw->out, buf_view(&edited));
@@ -216,6 +222,7 @@ walk_json(struct rewriter *rw, struct json_reader *reader, const struct node *no
         return node->step == STEP_TEXTS ? edit_text(rw, &item) : NULL;
     }
     RETURN_IF_ERROR(json_enter(reader, kind));
+    rw->path_len = 0;
     if (kind == JSON_ARRAY) {
         RETURN_IF_ERROR(json_element_start(reader, &have));
         while (have) {
@@ -278,7 +285,8 @@ edit_field(struct rewriter *rw, const struct node *node, struct span bytes, bool
     if (node->step == STEP_INTO) {
         RETURN_IF_ERROR(walk_message(rw, bytes, node->inside, ret_changed));
     } else {
-        RETURN_IF_ERROR(rw->edit(rw->ctx, node->place, bytes, rw->out, ret_changed));
+        const enum proto_place place = node->step == STEP_TEXTS ? next_path_place(rw) : node->place;
+        RETURN_IF_ERROR(rw->edit(rw->ctx, place, bytes, rw->out, ret_changed));
     }
     if (*ret_changed) {
         wire_end(rw->out, node->number, start);
@@ -293,6 +301,7 @@ walk_message(struct rewriter *rw, struct span body, const struct node *nodes, bo
 {
     struct wire wire = wire_of(body);
 
+    rw->path_len = 0;
     while (wire.at < wire.end) {
         const unsigned char *const start = wire.at;
         uint32_t tag = 0;

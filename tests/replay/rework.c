@@ -202,7 +202,7 @@ edit(void *ctx, enum proto_place place, struct span value, struct buf *out, bool
         buf_add_span(out, rework->config);
         *ret_changed = rework->config.len > 0;
         break;
-    case PROTO_PLACE_PATH:
+    case PROTO_PLACE_PATH_HEAD: /* a configuration with a schema gives each path one */
         *ret_changed = rework->config.len > 0 && rework->old_schema.len > 0 &&
                        rework->new_schema.len > 0 &&
                        span_equal(value, buf_view(&rework->old_schema));
@@ -217,6 +217,7 @@ edit(void *ctx, enum proto_place place, struct span value, struct buf *out, bool
         break;
     case PROTO_PLACE_LAST_CONFIG:
     case PROTO_PLACE_TRIGGERS:
+    case PROTO_PLACE_PATH:
         break;
     }
     return NULL;

@@ -233,7 +233,7 @@ edit(void *ctx, enum proto_place place, struct span value, struct buf *out, bool
 
     buf_printf(seen, "%d=%.*s;", (int)place, SPAN_FMT(value));
     switch (place) {
-    case PROTO_PLACE_PATH:
+    case PROTO_PLACE_PATH_HEAD:
         *ret_changed = span_is(value, "old \"schema\"");
         buf_add_str(out, "new \"schema\" which is longer");
         break;
@@ -258,7 +258,7 @@ static void states_patches_and_paths_can_be_replaced(void **state)
          "\"x\":1},{}]},\"state\":{\"a\": 1}}}",
          "{\"open\":{\"materialization\":{\"bindings\":[{\"resourcePath\":[\"new \\\"schema\\\" "
          "which is longer\",\"t\"],\"x\":1},{}]},\"state\":{\"n\":1}}}",
-         "5=old \"schema\";5=t;3={\"a\": 1};"},
+         "5=old \"schema\";6=t;3={\"a\": 1};"},
         {"{\"acknowledge\":{\"statePatches\":[{}]}}",
          "{\"acknowledge\":{\"statePatches\":{\"n\":1}}}", "4=[{}];"},
         {"{\"startCommit\":{\"runtimeCheckpoint\":{},\"state_patches_json\":[]}}",
