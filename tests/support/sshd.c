@@ -176,12 +176,12 @@ void sshd_make(struct sshd *sshd, const char *extra)
     free(sshd_key(sshd, "host_ed25519", false, ed25519));
     free(sshd_key(sshd, "host_ecdsa", false, ecdsa));
     (void)snprintf(text, sizeof(text),
-                   "ListenAddress 127.0.0.1\nPort %d\nHostKey %s/key_host_ed25519\n"
+                   "%s\nListenAddress 127.0.0.1\nPort %d\nHostKey %s/key_host_ed25519\n"
                    "HostKey %s/key_host_ecdsa\nAuthorizedKeysFile %s/authorized_keys\n"
                    "PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
                    "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-                   "MaxStartups 100\nUseDNS no\nLogLevel VERBOSE\n%s\n",
-                   sshd->port, sshd->dir, sshd->dir, sshd->dir, extra ? extra : "");
+                   "MaxStartups 100\nUseDNS no\nLogLevel VERBOSE\n",
+                   extra ? extra : "", sshd->port, sshd->dir, sshd->dir, sshd->dir);
     (void)snprintf(path, sizeof(path), "%s/sshd_config", sshd->dir);
     write_file(path, "w", text);
     (void)snprintf(path, sizeof(path), "%s/authorized_keys", sshd->dir);

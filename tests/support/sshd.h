@@ -18,8 +18,8 @@ struct sshd {
     pid_t pid; /* of the listener; 0: not running */
 };
 
-/* Makes the folder, the host keys and the configuration. extra: more lines of sshd_config(5), or
- * NULL. */
+/* Makes the folder, the host keys and the configuration. extra: lines of sshd_config(5) that
+ * have precedence, or NULL. */
 void sshd_make(struct sshd *sshd, const char *extra);
 void sshd_start(struct sshd *sshd); /* returns when it listens */
 void sshd_stop(struct sshd *sshd);  /* listener and sessions, at once; harmless twice */
