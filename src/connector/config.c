@@ -353,6 +353,7 @@ static void read_advanced(struct json_doc *doc,
     read_flags(advanced ? json_get_string(advanced, "feature_flags") : NULL, &config->flags);
     read_tls(doc, advanced, arena, config);
     config->ssh_host_key = optional(advanced, arena, "ssh_host_key", "");
+    config->metrics_address = optional(advanced, arena, "metrics_address", "");
 }
 
 /* ---------------------------------------------------------------- endpoint */

@@ -42,7 +42,8 @@ struct config {
     bool has_port;            /* the address had one */
     const char *ssh_endpoint; /* "": no tunnel; then: */
     struct secret *ssh_private_key;
-    const char *ssh_host_key; /* fingerprint, "": any */
+    const char *ssh_host_key;    /* fingerprint, "": any */
+    const char *metrics_address; /* where to serve metrics; "": not asked for */
     enum config_tls tls_mode;
     const char *tls_root_certificate;       /* PEM, "": the system's */
     struct schedule_config schedule_config; /* as written, "" where not set */

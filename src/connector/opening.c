@@ -262,6 +262,13 @@ static void log_schedule(const struct config *config)
               LOG_STR("fastSyncEnabledDays", schedule->fast_sync_enabled_days), LOG_END);
 }
 
+static void serve_metrics(const struct connector *self)
+{
+    if (*self->config->metrics_address && self->options.serve_metrics) {
+        self->options.serve_metrics(self->options.serve_ctx, self->config->metrics_address);
+    }
+}
+
 static void begin(struct opening *opening)
 {
     const struct proto_open *request = opening->request;
@@ -275,6 +282,7 @@ static void begin(struct opening *opening)
     if (op_must_stop(&opening->op)) {
         op_finish(&opening->op);
     } else {
+        serve_metrics(opening->self);
         log_schedule(opening->self->config);
         start_reading(opening);
     }

@@ -196,6 +196,12 @@
          "SHA256:... Any key is taken when not set.",                                              \
          PLAIN)
 
+#define METRICS                                                                                    \
+    TEXT("metrics_address", "Metrics Address",                                                     \
+         "Port, or address and port, where Prometheus may read metrics. A port alone listens on "  \
+         "the loopback interface. None are served when not set.",                                  \
+         PLAIN)
+
 #define ADVANCED                                                                                   \
     OBJECT("advanced",                                                                             \
            FLAG("no_flow_document", "Exclude Flow Document",                                       \
@@ -203,7 +209,7 @@
                 PLAIN) "," TEXT("feature_flags", "Feature Flags",                                  \
                                 "Comma-separated switches of inner behaviour. Change them only "   \
                                 "on advice.",                                                      \
-                                PLAIN) "," TLS "," HOST_KEY,                                       \
+                                PLAIN) "," TLS "," HOST_KEY "," METRICS,                           \
            ",\"title\":\"Advanced Options\",\"description\":\"Options that are rarely needed.\","  \
            "\"advanced\":true")
 

@@ -223,11 +223,13 @@ static void tunnel_and_tls_are_read(void **state)
     struct config *config = read_good(
         "{" BASE ",\"networkTunnel\":{\"sshForwarding\":{\"sshEndpoint\":\"ssh://u@h:2222\","
         "\"privateKey\":\"k\"}},\"advanced\":{\"tls_mode\":\"verify-full\","
-        "\"tls_root_certificate\":\"" ROOT "\",\"ssh_host_key\":\"SHA256:x\"}}");
+        "\"tls_root_certificate\":\"" ROOT
+        "\",\"ssh_host_key\":\"SHA256:x\",\"metrics_address\":\"9477\"}}");
 
     assert_string_equal(config->ssh_endpoint, "ssh://u@h:2222");
     assert_string_equal(secret_text(config->ssh_private_key), "k");
     assert_string_equal(config->ssh_host_key, "SHA256:x");
+    assert_string_equal(config->metrics_address, "9477");
     assert_int_equal(config->tls_mode, CONFIG_TLS_VERIFY_FULL);
     assert_non_null(strstr(config->tls_root_certificate, "BEGIN CERTIFICATE"));
     assert_true(config->has_port);

@@ -176,6 +176,7 @@ static const char *const config_lines[] = {
     "/advanced/tls_root_certificate:" TEXT "'TLS Root Certificate' description multiline=true "
     "nonsensitive=true",
     "/advanced/ssh_host_key:" TEXT "'SSH Host Key Fingerprint' description nonsensitive=true",
+    "/advanced/metrics_address:" TEXT "'Metrics Address' description nonsensitive=true",
 };
 
 static const char *const resource_lines[] = {
