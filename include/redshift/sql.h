@@ -21,7 +21,10 @@ struct rs_column {
     bool is_key, is_document;
     /* Actual byte length of an existing VARCHAR column, 0 when it is none. */
     uint32_t char_max_length;
-    /* Optional and never null by its schema: stripped when a document is rebuilt from columns. */
+    /* Its property of the root object, when it is one and no column before is the same: a document
+     * without a column of its own is rebuilt from these. ptr NULL: none. */
+    struct span property;
+    /* Optional and never null by its schema: stripped when a document is rebuilt. */
     bool must_strip_null;
 };
 
@@ -133,8 +136,8 @@ void rs_sql_delete_before(struct buf *out,
                           struct span published_at_identifier);
 void rs_sql_widen(struct buf *out, const struct rs_table *table, const struct rs_column *column);
 
-/* One SELECT <binding>, <document> per table with keys staged, joined with UNION ALL. CHECK:
- * has_document. */
+/* One SELECT <binding>, <document> per table with keys staged, joined with UNION ALL. A table
+ * without a document's column gives an object of the root's properties. */
 void rs_sql_load(struct buf *out, const struct rs_table *table, unsigned binding, bool first);
 
 /* ---- explaining a failed COPY */

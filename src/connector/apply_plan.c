@@ -309,6 +309,21 @@ static struct error *check_not_null(struct planning *self, const struct subject 
                      SPAN_FMT(table->identifier), bad);
 }
 
+/* Rows without a document would not be found by a lookup, and be inserted once more. Validate asked
+ * for a backfill; this is for who did not listen. */
+static struct error *check_document(const struct subject *subject)
+{
+    if (!subject->last || subject->is_truncated || subject->last->delta_updates ||
+        subject->binding->delta_updates || subject->last->selection.document.len > 0 ||
+        subject->binding->selection.document.len == 0) {
+        return NULL;
+    }
+    return error_new(ERROR_INPUT, ERROR_CONFIG,
+                     "table %.*s holds rows without the root document, which is materialized from "
+                     "now on: it needs a backfill",
+                     SPAN_FMT(subject->table.identifier));
+}
+
 /* Migrations of one table by the statement that comes next. A column may be in two lists: what an
  * interrupted migration left is renamed, and then is of yet another type than is wanted now. */
 struct migrating {
@@ -460,6 +475,7 @@ static struct error *alter(struct planning *self, const struct subject *subject)
         .stale = ARENA_ARRAY(self->arena, count, const struct rs_column *),
     };
 
+    RETURN_IF_ERROR(check_document(subject));
     RETURN_IF_ERROR(check_not_null(self, subject));
     RETURN_IF_ERROR(add_missing(self, subject, &migrating));
     return migrate(self, &subject->table, &migrating);

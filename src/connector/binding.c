@@ -172,6 +172,37 @@ make_column(struct making *making, struct span name, bool as_key, struct rs_colu
     return NULL;
 }
 
+/* "/a~1b" is the root's property "a/b"; SPAN_NONE for what lies deeper or is the root itself. */
+static struct span root_property(struct making *making, struct span ptr)
+{
+    if (ptr.len == 0 || ptr.ptr[0] != '/' || memchr(ptr.ptr + 1, '/', ptr.len - 1)) {
+        return SPAN_NONE;
+    }
+    for (size_t i = 1; i < ptr.len; i++) {
+        if (ptr.ptr[i] == '~' && i + 1 < ptr.len) {
+            buf_add_byte(&making->text, ptr.ptr[++i] == '1' ? '/' : '~');
+        } else {
+            buf_add_byte(&making->text, ptr.ptr[i]);
+        }
+    }
+    return take_text(making);
+}
+
+/* Two fields of one location are one property of a document. */
+static void set_properties(struct making *making, struct rs_column *columns, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct proto_projection *projection =
+            binding_projection(making->binding->collection, columns[i].field);
+        columns[i].property = root_property(making, projection->ptr);
+        for (unsigned k = 0; k < i && columns[i].property.ptr; k++) {
+            if (columns[k].property.ptr && span_equal(columns[k].property, columns[i].property)) {
+                columns[i].property = SPAN_NONE;
+            }
+        }
+    }
+}
+
 static struct error *make_columns(struct making *making, struct rs_table *table)
 {
     const struct proto_field_selection *selection = &making->binding->selection;
@@ -190,6 +221,9 @@ static struct error *make_columns(struct making *making, struct rs_table *table)
     if (has_document) {
         RETURN_IF_ERROR(make_column(making, selection->document, false, &columns[count]));
         columns[count++].is_document = true;
+    }
+    if (!has_document) {
+        set_properties(making, columns, count);
     }
     table->columns = columns;
     table->column_count = count;

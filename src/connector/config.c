@@ -346,10 +346,6 @@ static void read_advanced(struct json_doc *doc,
                           struct config *config)
 {
     config->no_flow_document = advanced && json_get_bool(advanced, "no_flow_document");
-    if (config->no_flow_document) {
-        json_problem(doc, "'advanced.no_flow_document' is not supported by this version of the "
-                          "connector");
-    }
     read_flags(advanced ? json_get_string(advanced, "feature_flags") : NULL, &config->flags);
     read_tls(doc, advanced, arena, config);
     config->ssh_host_key = optional(advanced, arena, "ssh_host_key", "");

@@ -583,16 +583,67 @@ void rs_sql_widen(struct buf *out, const struct rs_table *table, const struct rs
     buf_add_str(out, " TYPE VARCHAR(MAX)");
 }
 
+static void
+add_loaded(struct buf *out, const struct rs_column *column, const char *before, const char *after)
+{
+    buf_add_str(out, before);
+    buf_add_str(out, "r.");
+    buf_add_span(out, column->identifier);
+    buf_add_str(out, after);
+}
+
+/* The value as it was in the document. OBJECT takes no dates and no bytes; FROM_VARBYTE breaks its
+ * lines. */
+static void add_property(struct buf *out, const struct rs_column *column)
+{
+    const struct rs_type *type = &column->type;
+
+    if (type->is_user_ddl) {
+        add_loaded(out, column, "", "");
+    } else if (type->flat == RS_FLAT_STRING_INTEGER || type->flat == RS_FLAT_STRING_NUMBER) {
+        add_loaded(out, column, "CAST(", " AS VARCHAR)");
+    } else if (span_is(type->ddl, "DATE")) {
+        add_loaded(out, column, "TO_CHAR(", ", 'YYYY-MM-DD')");
+    } else if (span_is(type->ddl, "TIMESTAMPTZ")) {
+        add_loaded(out, column, "TO_CHAR(",
+                   " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')");
+    } else if (span_starts_with(type->ddl, SPAN_LIT("VARBYTE"))) {
+        add_loaded(out, column, "REPLACE(FROM_VARBYTE(", ", 'base64'), CHR(10), '')");
+    } else {
+        add_loaded(out, column, "", "");
+    }
+}
+
+static void add_rebuilt(struct buf *out, const struct rs_table *table)
+{
+    bool is_first = true;
+
+    buf_add_str(out, "OBJECT(");
+    for (unsigned i = 0; i < table->column_count; i++) {
+        const struct rs_column *column = &table->columns[i];
+        if (!column->property.ptr) {
+            continue;
+        }
+        buf_add_str(out, is_first ? "" : ", ");
+        rs_add_literal(out, column->property);
+        buf_add_str(out, ", ");
+        add_property(out, column);
+        is_first = false;
+    }
+    buf_add_byte(out, ')');
+}
+
 void rs_sql_load(struct buf *out, const struct rs_table *table, unsigned binding, bool first)
 {
-    CHECK(table->has_document);
-    const struct rs_column *document = &table->columns[table->column_count - 1];
-
     if (!first) {
         buf_add_str(out, " UNION ALL ");
     }
-    buf_printf(out, "SELECT %u, r.", binding);
-    buf_add_span(out, document->identifier);
+    buf_printf(out, "SELECT %u, ", binding);
+    if (table->has_document) {
+        add_loaded(out, &table->columns[table->column_count - 1], "", "");
+    } else {
+        add_rebuilt(out, table);
+    }
     buf_add_str(out, " FROM ");
     add_temp_name(out, binding, RS_TEMP_LOAD);
     buf_add_str(out, " AS l JOIN ");

@@ -10,6 +10,7 @@
  */
 
 #include "txn/engine.h"
+#include "txn/strip.h"
 
 #include "base/log.h"
 
@@ -25,6 +26,9 @@ static const uint32_t load_moves[] = {
     [LOAD_LISTING] = OP_MOVE(LOAD_ATTEMPTING),
 };
 
+/* A row is at most 16 MB in the warehouse, and its text not much longer. */
+#define DOCUMENT_MAX_BYTES ((size_t)64 * 1024 * 1024)
+
 struct load_op {
     struct op op;
     struct txn *txn;
@@ -37,6 +41,7 @@ struct load_op {
     struct plan plan;
     struct op *attempt; /* while under way */
     struct op_reply reply;
+    struct buf document; /* one that is rebuilt from columns */
 };
 
 /* ---------------------------------------------------------------- keys */
@@ -180,8 +185,17 @@ static struct error *take_document(struct load_op *self, const struct pgc_row *r
                        "Rows written without a document cannot be updated. Backfill this binding.");
         return err;
     }
+    const struct rs_table *table = &txn->bounds[binding].table;
+    struct span document = row->values[1];
+    if (!table->has_document) {
+        buf_clear(&self->document);
+        RETURN_IF_ERROR(error_wrap(strip_nulls(&self->document, document, table),
+                                   "a document rebuilt from columns of %.*s",
+                                   SPAN_FMT(table->identifier)));
+        document = buf_view(&self->document);
+    }
     txn->loaded_count++;
-    txn->callbacks.loaded(txn->callbacks.ctx, (unsigned)binding, row->values[1]);
+    txn->callbacks.loaded(txn->callbacks.ctx, (unsigned)binding, document);
     return NULL;
 }
 
@@ -294,6 +308,7 @@ static void load_done(void *ctx, struct error *err)
     struct txn *txn = self->txn;
 
     txn->load_op = NULL;
+    buf_done(&self->document);
     plan_wipe(&self->plan);
     manifests_done(&self->manifests);
     for (unsigned i = 0; i < txn->options.binding_count; i++) {
@@ -321,6 +336,7 @@ void load_start(struct txn *txn)
 
     self->txn = txn;
     trash_init(&self->trash);
+    buf_init(&self->document, DOCUMENT_MAX_BYTES);
     txn->load_op = self;
     txn->background++;
     op_init(&self->op, txn->loop, &load_kind, load_done, self);

@@ -45,6 +45,7 @@ struct plan_case {
     bool delta, last_delta;
     const char *last_keys; /* pointers; NULL: "/id" */
     bool must_drop, must_retain;
+    bool had_no_document, has_no_document;
     const char *statements[12]; /* preparation, truncations, tables */
     unsigned settled;           /* bindings whose staged work comes first */
     const char *refusal;
@@ -319,6 +320,41 @@ static const struct plan_case cases[] = {
      .delta = true,
      .columns = WHOLE,
      .settled = 1},
+    {.sentence = "A8 a required field that became optional",
+     READY,
+     .has_table = true,
+     .has_last = true,
+     .columns = WHOLE},
+    {.sentence = "A33 a binding that was removed",
+     .endpoint_schema = "sales",
+     .schemas = "sales",
+     .has_metadata = true,
+     .has_table = true,
+     .columns = WHOLE},
+    {.sentence = "A37 a table without its document",
+     READY,
+     .has_no_document = true,
+     .statements =
+         {"\nCREATE TABLE IF NOT EXISTS sales.things (\n\tid BIGINT,\n\tname TEXT,\n\tqty "
+          "DOUBLE PRECISION\n);\n"}},
+    {.sentence = "the document leaves the selection",
+     READY,
+     .has_table = true,
+     .has_last = true,
+     .has_no_document = true,
+     .columns = WHOLE},
+    {.sentence = "the document comes back without a backfill",
+     READY,
+     .has_table = true,
+     .has_last = true,
+     .had_no_document = true,
+     .columns = WHOLE,
+     .refusal = "table sales.things holds rows without the root document"},
+    {.sentence = "the document comes back with a backfill",
+     BACKFILLED,
+     .had_no_document = true,
+     .columns = WHOLE,
+     .statements = {TRUNCATED}},
     {.sentence = "staged work waits where nothing is changed",
      READY,
      .has_table = true,
@@ -402,7 +438,9 @@ static struct proto_materialization *case_spec(const struct plan_case *c, bool i
     selection->keys = make_names(arena, "id", &selection->key_count);
     selection->values =
         make_names(arena, c->values ? c->values : "name qty", &selection->value_count);
-    selection->document = SPAN_LIT("flow_document");
+    if (!(is_last ? c->had_no_document : c->has_no_document)) {
+        selection->document = SPAN_LIT("flow_document");
+    }
     return spec;
 }
 
@@ -510,6 +548,55 @@ static void what_is_missing_is_planned_in_order(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* A34, A36, A39: two tables to truncate, one to make, one to alter. */
+static void all_truncations_stand_before_all_other_work(void **state)
+{
+    static const char *const names[] = {"orders", "Fresh", "things", "more"};
+    const struct plan_case ready = {READY, .backfill = 1};
+    const struct config config = {.schema = "sales", .flags = {.types = {true, true}}};
+    struct proto_materialization *spec = case_spec(&ready, false);
+    struct proto_materialization *last = case_spec(&ready, true);
+    struct proto_binding *bindings = ARENA_ARRAY(arena, 4, struct proto_binding);
+    struct proto_binding *former = ARENA_ARRAY(arena, 4, struct proto_binding);
+    struct rs_catalog *catalog = case_catalog(&ready);
+    struct apply_plan plan;
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct span *path = ARENA_ARRAY(arena, 2, struct span);
+        path[0] = SPAN_LIT("sales");
+        path[1] = span_of(names[i]);
+        bindings[i] = spec->bindings[0];
+        former[i] = last->bindings[0];
+        bindings[i].resource_path = former[i].resource_path = path;
+        bindings[i].backfill = i != 2; /* all but "things", which exists and lacks all columns */
+        if (i != 1) {
+            rs_catalog_add_table(catalog, path[0], path[1]);
+        }
+    }
+    spec->bindings = bindings;
+    last->bindings = former;
+    spec->binding_count = last->binding_count = 4;
+    const struct proto_apply request = {.materialization = spec, .last_materialization = last};
+    assert_null(apply_plan(arena, &config, catalog, &request, &plan));
+
+    assert_int_equal(plan.preparation.count, 0);
+    assert_int_equal(plan.truncations.count, 2);
+    assert_string_equal(plan.truncations.items[0].statements[0].sql,
+                        "TRUNCATE TABLE sales.orders;");
+    assert_string_equal(plan.truncations.items[1].statements[0].sql, "TRUNCATE TABLE sales.more;");
+    assert_int_equal(plan.tables.count, 4);
+    assert_non_null(strstr(plan.tables.items[0].statements[0].sql, "EXISTS sales.\"Fresh\" ("));
+    for (unsigned i = 1; i < 4; i++) { /* by binding */
+        assert_int_equal(plan.tables.items[i].count, 4);
+    }
+    assert_true(is_told(&plan));
+    assert_int_equal(plan.note_count, 2);
+    assert_int_equal(plan.settled_count, 1); /* things; what is truncated needs nothing */
+    assert_int_equal(plan.notes[0].kind, APPLY_NOTE_BACKFILL);
+    assert_true(span_is(plan.notes[1].path, "sales.more"));
+}
+
 /* A43 */
 static void the_metadata_table_has_the_five_columns_it_always_had(void **state)
 {
@@ -545,6 +632,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_missing_is_planned_in_order),
+        cmocka_unit_test(all_truncations_stand_before_all_other_work),
         cmocka_unit_test(the_metadata_table_has_the_five_columns_it_always_had),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -265,9 +265,29 @@ static int tear_down(void **state)
     return 0;
 }
 
+static void a_table_without_a_document_knows_what_to_rebuild_it_from(void **state)
+{
+    struct rs_table table;
+
+    (void)state;
+    struct proto_binding binding = make_binding("id", ALL_VALUES, "", false);
+    make_table(&binding, NULL, &table);
+    assert_false(table.has_document);
+    for (unsigned i = 0; i < table.column_count; i++) {
+        const struct rs_column *column = &table.columns[i];
+        bool is_deeper =
+            span_is(column->field, "_meta/op") || span_is(column->field, "flow_published_at");
+        if (is_deeper ? column->property.ptr != NULL
+                      : !span_equal(column->property, column->field)) {
+            fail_msg("%s", text(column->field));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_table_without_a_document_knows_what_to_rebuild_it_from),
         cmocka_unit_test(columns_are_keys_then_values_then_the_document),
         cmocka_unit_test(comments_say_where_a_value_comes_from),
         cmocka_unit_test(each_field_selected_as_a_key_follows_the_rules_of_keys),

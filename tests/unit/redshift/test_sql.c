@@ -284,6 +284,35 @@ static void load(struct buf *out)
     rs_sql_load(out, &two_keys, 5, false);
 }
 
+/* One property of each kind; the last two are no properties of the root. */
+static void load_rebuilt(struct buf *out)
+{
+    static struct rs_column columns[] = {
+        C("id", "id", "BIGINT", .flat = RS_FLAT_INTEGER),
+        C("day", "day", "DATE", .flat = RS_FLAT_STRING),
+        C("seen", "seen", "TIMESTAMPTZ", .flat = RS_FLAT_STRING),
+        C("hash", "hash", "VARBYTE(1024000)", .flat = RS_FLAT_BINARY),
+        C("total", "total", "NUMERIC(38,0)", .flat = RS_FLAT_STRING_INTEGER),
+        C("it's", "\"it's\"", "TEXT", .flat = RS_FLAT_STRING, TEXT),
+        C("list", "list", "SUPER", .flat = RS_FLAT_ARRAY),
+        C("own", "own", "DATE", .flat = RS_FLAT_STRING, .is_user_ddl = true),
+        C("_meta/op", "\"_meta/op\"", "TEXT", .flat = RS_FLAT_STRING, TEXT),
+    };
+    const struct rs_table table = {
+        .path = {LIT("t")},
+        .path_count = 1,
+        .identifier = LIT("t"),
+        .columns = columns,
+        .column_count = ARRAY_LEN(columns),
+        .key_count = 1,
+    };
+    for (size_t i = 0; i + 1 < ARRAY_LEN(columns); i++) {
+        columns[i].property = columns[i].field;
+    }
+    rs_sql_load(out, &table, 3, true);
+    rs_sql_load(out, &orders, 4, false);
+}
+
 static void load_errors(struct buf *out)
 {
     struct span prefixes[] = {SPAN_LIT("s3://b/100%_x/"), SPAN_LIT("s3://b/it's^/")};
@@ -338,6 +367,7 @@ static const struct golden {
     GOLDEN(delete_before),
     GOLDEN(widen),
     GOLDEN(load),
+    GOLDEN(load_rebuilt),
     GOLDEN(load_errors),
 };
 
