@@ -164,8 +164,7 @@ static void webhooks_are_secret_as_a_whole(void **state)
 static void frames_without_secrets_stay_as_they_are(void **state)
 {
     static const char *const frames[] = {
-        "{\"validate\":{\"config\":{\"address\":\"h:5439\",\"user\":\"u\",\"password\":null,"
-        "\"endpoint\":\"ssh://user@host\"}}}",
+        "{\"validate\":{\"config\":{\"address\":\"h\",\"password\":null,\"e\":\"ssh://u@h\"}}}",
         "{\"open\":null}",
         "{ \"apply\" : { \"materialization\" : null , \"lastMaterialization\":{\"config\":null}}}",
         "{\"load\":{\"binding\":1,\"keyPacked\":\"password\"}}",
