@@ -313,13 +313,20 @@ static void figures_and_log_tell_what_the_runtime_counted(void **state)
     struct seen seen = {.ready = false};
 
     (void)state;
-    assert_int_equal(setenv("METRICS_ADDRESS", "127.0.0.1:0", 1), 0);
     ledger_make(story, &plan, &ledger);
+    /* One connection is cut, so that there is something to try again. */
+    const char *cut = story_path(story, "cut");
+    const char *address =
+        story_gateway(story, "gateway", story_text(story, "put.merge#1 before cut %s\n", cut));
     const struct story_drive drive = {
         .label = "runtime",
         .catalog = ledger.catalog,
         .fixture = ledger.fixture,
-        .config = story_config(story, "config.json", &(struct story_config){.hard_delete = true}),
+        .config = story_config(
+            story, "config.json",
+            &(struct story_config){.address = address,
+                                   .hard_delete = true,
+                                   .extra = ",\"advanced\":{\"metrics_address\":\"localhost:0\"}"}),
         .codec = "proto",
         .mode = "v2",
     };
@@ -336,9 +343,13 @@ static void figures_and_log_tell_what_the_runtime_counted(void **state)
     } else if (check_names(story, seen.last) && check_with_promtool(story, seen.last) &&
                check_secrets(story, seen.last) && check_log(story, log, report)) {
         /* The last look was before the end. */
+        double retries = value_of(
+            seen.last, "materialize_redshift_retries_total{what=\"apply\",cause=\"connection\"}");
         double stores = value_of(seen.last, "materialize_redshift_stores_total");
         double transactions = value_of(seen.last, "materialize_redshift_transactions_total");
-        if (stores < 1 || stores > (double)story_number(report, "stores")) {
+        if (access(cut, F_OK) != 0 || retries != 1 || summed(log, "sql_retries") != 1) {
+            story_complain(story, "one cut connection, but %g retries", retries);
+        } else if (stores < 1 || stores > (double)story_number(report, "stores")) {
             story_complain(story, "%g stores at the last look: %s", stores, report);
         } else if (transactions < 1 ||
                    transactions > (double)story_number(report, "transactions") + 1) {

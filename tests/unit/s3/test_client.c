@@ -328,6 +328,17 @@ static const struct answer_row answer_rows[] = {
      NULL},
 };
 
+/* Each retry has one cause. */
+static uint64_t counted_causes(const struct figures *figures)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < FIGURE_CAUSE_COUNT; i++) {
+        sum += figures->retries[FIGURE_RETRY_s3][i];
+    }
+    return sum;
+}
+
 static void every_answer_is_judged_by_its_code(void **state)
 {
     static const struct http_rule good = {.status = 200, .body = "fine"};
@@ -356,7 +367,8 @@ static void every_answer_is_judged_by_its_code(void **state)
         }
         if (http_peer_count(world.peer, NULL, NULL) != row->want_requests ||
             world.figures.s3_requests != row->want_requests ||
-            world.figures.s3_retries != row->want_requests - 1) {
+            world.figures.s3_retries != row->want_requests - 1 ||
+            counted_causes(&world.figures) != row->want_requests - 1) {
             fail_msg("%s: %u requests", row->sentence, http_peer_count(world.peer, NULL, NULL));
         }
         error_free(outcome.err);

@@ -134,6 +134,7 @@ static void parts_become_an_object_in_the_order_of_their_numbers(void **state)
                            "</CompleteMultipartUpload>"));
     assert_int_equal(world.figures.parts, 3);
     assert_int_equal(world.figures.s3_retries, 2);
+    assert_int_equal(world.figures.retries[FIGURE_RETRY_s3][FIGURE_CAUSE_server], 2);
     assert_int_equal(http_peer_count(world.peer, "DELETE", NULL), 0);
     s3_upload_free(upload);
     world_tear_down(&world);
