@@ -50,7 +50,7 @@ static bool check_trace(struct story *story, const struct shards_case *row, cons
 {
     struct apply apply = {0};
     unsigned fullest = 0;
-    bool is_locked = false, was_applied = false, was_looked_up = false;
+    bool is_locked = false, was_applied = false, was_looked_up = false, was_late = false;
 
     for (const char *at = trace; (at = strstr(at, "\"step\":\"")); at++) {
         char step[32];
@@ -58,7 +58,7 @@ static bool check_trace(struct story *story, const struct shards_case *row, cons
             return story_complain(story, "not a trace: %.80s", at);
         }
         if (strcmp(step, "owner") == 0) {
-            is_locked = was_applied = was_looked_up = false;
+            is_locked = was_applied = was_looked_up = was_late = false;
         } else if (strcmp(step, "lock") == 0) {
             is_locked = true;
             apply = (struct apply){0};
@@ -71,14 +71,15 @@ static bool check_trace(struct story *story, const struct shards_case *row, cons
                 return story_complain(story, "an apply of %u COPY, %u MERGE, %u COPY of deletes",
                                       apply.copies, apply.merges, apply.deletes);
             }
-            if (row->applies_first && !was_applied && was_looked_up) {
-                return story_complain(story, "the last session looked up before it applied");
-            }
+            was_late |= !was_applied && was_looked_up;
             was_applied = true;
             is_locked = false;
         } else if (is_locked) {
             count_step(&apply, step);
         }
+    }
+    if (row->applies_first && was_late) {
+        return story_complain(story, "the last session looked up before it applied");
     }
     if (fullest != TABLES || !was_applied) {
         return story_complain(story, "the fullest apply filled %u of %d tables", fullest, TABLES);
