@@ -20,6 +20,8 @@
 
 /* One conversation: connect, run up to two batches, close. */
 struct trial {
+    bool goes_via;       /* the server is reached by another address than its own */
+    char explained[512]; /* what explain was given */
     struct pg_peer *peer;
     struct loop *loop;
     struct pgc_conn *conn;
@@ -180,11 +182,26 @@ static struct error *on_result(void *ctx, unsigned index, int64_t tag_rows)
     return NULL;
 }
 
+static struct error *explain(void *ctx, struct error *err)
+{
+    struct trial *trial = ctx;
+
+    (void)snprintf(trial->explained, sizeof(trial->explained), "%s", error_text(err));
+    error_free(err);
+    return error_new(ERROR_SYSTEM, ERROR_CONFIG, "the road is closed");
+}
+
 static struct pgc_options options_for(struct trial *trial, const struct secret *password)
 {
+    const char *port = trial->peer ? pg_peer_port(trial->peer) : "1";
+
     return (struct pgc_options){
-        .host = "127.0.0.1",
-        .port = trial->peer ? pg_peer_port(trial->peer) : "1",
+        .host = trial->goes_via ? "warehouse.invalid" : "127.0.0.1",
+        .port = trial->goes_via ? "5439" : port,
+        .via_address = trial->goes_via ? "127.0.0.1" : NULL,
+        .via_port = trial->goes_via ? port : NULL,
+        .explain = trial->goes_via ? explain : NULL,
+        .explain_ctx = trial,
         .user = "someone",
         .password = password,
         .database = "d b='x'",
@@ -374,6 +391,30 @@ static void a_failed_connect_says_why_and_where(void **state)
         }
         end_trial(&trial);
     }
+}
+
+static void a_server_may_be_reached_by_another_address(void **state)
+{
+    static const char *const script[] = {"startup", "ok", NULL};
+    struct trial trial = {.goes_via = true};
+    (void)state;
+
+    play(&trial, script);
+    assert_null(trial.connect_err);
+    assert_string_equal(trial.explained, "");
+    end_trial(&trial);
+}
+
+static void who_knows_the_cause_of_a_failed_connect_tells_it(void **state)
+{
+    struct trial trial = {.goes_via = true};
+    (void)state;
+
+    play(&trial, NULL);
+    assert_non_null(trial.connect_err);
+    assert_string_equal(error_text(trial.connect_err), "the road is closed");
+    assert_non_null(strstr(trial.explained, "connecting to warehouse.invalid port 5439"));
+    end_trial(&trial);
 }
 
 static void a_port_without_listener_refuses(void **state)
@@ -782,6 +823,8 @@ int main(void)
         cmocka_unit_test(only_what_redshift_knows_is_sent_at_startup),
         cmocka_unit_test(the_password_is_sent_as_asked),
         cmocka_unit_test(a_failed_connect_says_why_and_where),
+        cmocka_unit_test(a_server_may_be_reached_by_another_address),
+        cmocka_unit_test(who_knows_the_cause_of_a_failed_connect_tells_it),
         cmocka_unit_test(a_port_without_listener_refuses),
         cmocka_unit_test(results_come_in_order_and_flights_wait),
         cmocka_unit_test(bytes_may_come_one_by_one),
