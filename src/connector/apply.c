@@ -217,7 +217,7 @@ static void start_actions(struct applying *self, const struct apply_actions *act
     op_reply_expect(&self->reply, &self->op);
     if (actions->count > 0) {
         self->child =
-            apply_run(self->world, self->reading.conn, actions, op_reply_done, &self->reply);
+            apply_run(self->world, &self->reading.conn, actions, op_reply_done, &self->reply);
     } else {
         op_reply_done(&self->reply, NULL);
     }
@@ -254,8 +254,6 @@ static bool take_answer(struct applying *self, const char *purpose)
     if (!op_reply_take(&self->reply, &err)) {
         if (self->op.cancel_asked && self->child) {
             op_cancel(self->child);
-        } else if (self->op.cancel_asked && self->reading.conn) {
-            pgc_cancel(self->reading.conn);
         }
         return false;
     }
@@ -274,6 +272,7 @@ static void end(struct applying *self)
 static void applying_step(struct op *op)
 {
     struct applying *self = CONTAINER_OF(op, struct applying, op);
+    struct error *err;
 
     switch ((enum applying_state)op->state) {
     case APPLYING_BEGINNING:
@@ -290,13 +289,10 @@ static void applying_step(struct op *op)
         }
         break;
     case APPLYING_PREPARING:
-        if (!take_answer(self, NULL)) {
-            return;
-        }
-        if (op_must_stop(op)) {
-            start_closing(self);
-        } else {
+        if (take_answer(self, NULL) && !op_must_stop(op)) {
             after_preparing(self);
+        } else if (op_must_stop(op)) {
+            start_closing(self); /* what still runs then ends with an error */
         }
         break;
     case APPLYING_SETTLING:
@@ -321,6 +317,9 @@ static void applying_step(struct op *op)
         }
         break;
     case APPLYING_CLOSING:
+        if (op_reply_take(&self->reply, &err)) {
+            error_drop(err, "it was cancelled");
+        }
         if (self->conn_closed) {
             end(self);
         }

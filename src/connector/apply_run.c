@@ -5,7 +5,7 @@
  *      RUNNING -> CLOSING -> done
  *
  * Each worker has a connection and takes the next action that nobody took, until there is none. The
- * first worker's connection is the owner's and stays open.
+ * first worker's connection is the owner's and stays open when all went well.
  */
 
 #include "connector/apply_run.h"
@@ -31,6 +31,7 @@ struct worker {
 struct running {
     struct op op;
     struct world *world;
+    struct pgc_conn **conn; /* the owner's */
     const struct apply_actions *actions;
     unsigned next; /* the first action that nobody took */
     struct worker workers[WORKERS_MAX];
@@ -105,9 +106,9 @@ static void conn_closed(void *ctx)
     op_mark(&self->op);
 }
 
-static void close_own(struct running *self)
+static void close_from(struct running *self, unsigned first)
 {
-    for (unsigned i = 1; i < self->worker_count; i++) {
+    for (unsigned i = first; i < self->worker_count; i++) {
         if (self->workers[i].conn) {
             self->closing++;
             pgc_close(self->workers[i].conn, conn_closed, self);
@@ -116,16 +117,13 @@ static void close_own(struct running *self)
     }
 }
 
-/* Whatever runs ends with an error: the others lose their connection, on the owner's the server is
- * asked to stop. */
+/* Whatever runs ends with an error, at once: a server that is silent must not hold up a stop. */
 static void stop_all(struct running *self)
 {
     if (!self->is_stopped) {
         self->is_stopped = true;
-        close_own(self);
-        if (self->workers[0].reply.awaited) {
-            pgc_cancel(self->workers[0].conn);
-        }
+        *self->conn = NULL;
+        close_from(self, 0);
     }
 }
 
@@ -142,7 +140,7 @@ static void running_step(struct op *op)
             stop_all(self);
         }
         if (is_idle(self)) {
-            close_own(self);
+            close_from(self, 1);
             op_set_state(op, RUNNING_CLOSING);
         }
         break;
@@ -173,7 +171,7 @@ static void running_done(void *ctx, struct error *err)
 }
 
 struct op *apply_run(struct world *world,
-                     struct pgc_conn *conn,
+                     struct pgc_conn **conn,
                      const struct apply_actions *actions,
                      op_done_fn *done,
                      void *ctx)
@@ -182,6 +180,7 @@ struct op *apply_run(struct world *world,
 
     CHECK(actions->count > 0);
     self->world = world;
+    self->conn = conn;
     self->actions = actions;
     self->done = done;
     self->ctx = ctx;
@@ -189,7 +188,7 @@ struct op *apply_run(struct world *world,
     op_init(&self->op, world->loop, &running_kind, running_done, self);
     for (unsigned i = 0; i < self->worker_count; i++) {
         struct worker *worker = &self->workers[i];
-        worker->conn = i == 0 ? conn : pgc_conn_new(world->loop, &world->pg);
+        worker->conn = i == 0 ? *conn : pgc_conn_new(world->loop, &world->pg);
         if (i == 0) {
             work_on_next(self, worker);
         } else {

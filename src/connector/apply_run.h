@@ -8,11 +8,11 @@
 
 /* Runs the actions side by side, on at most five connections; the statements of one action run in
  * order. The first error ends the others, is logged with its action, and is the answer: what was
- * done stays done. conn, connected, is one of the connections; it is lent until done and is given
- * back as the others are closed. actions are lent until done, and there is at least one. The
- * returned operation may be cancelled until done. */
+ * done stays done. *conn, connected, is one of the connections: it is left open, but when something
+ * had to be stopped it is closed as the others are, and *conn is NULL. actions are lent until done,
+ * and there is at least one. The returned operation may be cancelled until done. */
 struct op *apply_run(struct world *world,
-                     struct pgc_conn *conn,
+                     struct pgc_conn **conn,
                      const struct apply_actions *actions,
                      op_done_fn *done,
                      void *ctx);
