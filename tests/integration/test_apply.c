@@ -272,9 +272,68 @@ static void apply_survives_a_kill_at_each_of_its_statements(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* ---------------------------------------------------------------- one of several actions fails */
+
+static struct story_drive six_tables(struct story *story, const char *address)
+{
+    static const char *const options[] = {"--until", "apply", NULL};
+    static const char six[] =
+        CATALOG(THINGS("\"n\":{\"type\":\"integer\"}"),
+                BINDING("acme/more", "a", "") "," BINDING("acme/more", "b", "") "," BINDING(
+                    "acme/more", "c", "") "," BINDING("acme/more", "d",
+                                                      "") "," BINDING("acme/more", "e",
+                                                                      "") "," BINDING("acme/more",
+                                                                                      "f", ""));
+
+    return (struct story_drive){
+        .label = "runtime",
+        .catalog = story_write(story, "six.json", six),
+        .fixture = story_write(story, "none.jsonl", ""),
+        .config =
+            story_config(story, "config",
+                         &(struct story_config){.address = address, .extra = existing_are_allowed}),
+        .codec = "proto",
+        .mode = "v1",
+        .options = options,
+    };
+}
+
+/* A38 */
+static void an_action_that_fails_is_named_and_the_next_apply_goes_on(void **state)
+{
+    struct story *story = story_begin("one of six tables cannot be made");
+    const char *address = story_gateway(story, "gateway", "create rewrite .d (=>.d ((\n");
+
+    (void)state;
+    const struct story_drive failing = six_tables(story, address);
+    struct story_process *process = story_drive_start(story, &failing);
+    if (address && story_wait(story, process, 60)) {
+        const char *messages = story_read(story, process->err, NULL);
+        const char *log = story_read(story, story_path(story, "runtime.log"), NULL);
+        if (story_exit_code(process) != 2 ||
+            !strstr(messages, "executing concurrent apply actions: failed to create table")) {
+            story_complain(story, "%d: %s", story_exit_code(process), messages);
+        } else if (!strstr(log, "an action of Apply failed") ||
+                   story_number(log, "actionCount") != 6) {
+            story_complain(story, "the failed action is not in the log");
+        }
+    }
+    const struct story_drive whole = six_tables(story, NULL);
+    story_drive(story, &whole);
+    if (story_is_well(story)) {
+        story_same(story, "the tables", "a\nb\nc\nd\ne\nf\nflow_checkpoints_v1\n",
+                   story_query(story, story_text(story,
+                                                 "SELECT table_name FROM information_schema.tables "
+                                                 "WHERE table_schema = '%s' ORDER BY table_name",
+                                                 story->schema)));
+    }
+    story_end(story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_action_that_fails_is_named_and_the_next_apply_goes_on),
         cmocka_unit_test(apply_survives_a_kill_at_each_of_its_statements),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
