@@ -272,6 +272,9 @@ enum fr_got fr_peer_next(struct fr_peer *peer,
                          struct fr_json **ret_message,
                          struct fr_buf *error)
 {
+    if (!fr_peer_has_fragment(peer)) {
+        return FR_GOT_NONE;
+    }
     enum fr_got got = codec == FR_CODEC_JSON ? next_line(peer, arena, ret_message, error)
                                              : next_frame(peer, arena, ret_message, error);
     if (got == FR_GOT_MESSAGE && (*ret_message)->count != 1) {
