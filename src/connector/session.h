@@ -9,6 +9,7 @@
  *   opening.c     Open: configuration, catalog, engine
  *   progress.c    phases in the log; summary.c: a line per transaction; measure.c: metrics
  *   validate.c, apply.c, prerequisite.c, catalog_read.c   short requests, as operations
+ *   apply_run.c   what Apply planned, done side by side
  *   config.c, spec.c, binding.c, constraint.c, apply_plan.c   pure
  */
 

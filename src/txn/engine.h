@@ -13,7 +13,8 @@
  *   attempt.c a plan run until it succeeds or must not be tried again
  *   delay.c   an Acknowledged that the schedule holds back
  *   trash.c   objects nobody needs any more, deleted in the background
- *   plan.c, fence.c, entry.c   pure: statements, ownership, documents
+ *   settle.c  an engine for one acknowledge, outside of a session
+ *   plan.c, fence.c, entry.c, strip.c   pure: statements, ownership, documents
  */
 
 #include "base/arena.h"

@@ -312,7 +312,7 @@ static struct error *visit_entry(void *ctx,
 
 struct error *entries_read(struct entries *list, struct arena *arena, struct span json)
 {
-    if (json.len == 0) {
+    if (json.len == 0 || span_is(json, "null")) {
         return NULL;
     }
     return visit_slots(&(struct slot_visitor){visit_entry, list}, arena, json);

@@ -57,8 +57,8 @@ const struct entry *
 entries_find(const struct entries *list, struct span state_key, struct span range);
 bool entry_is_same(const struct entry *a, const struct entry *b);
 
-/* Appends the entries of a state document or of one patch. Members that are null are passed over.
- */
+/* Appends the entries of a state document or of one patch; an empty text and null have none.
+ * Members that are null are passed over. */
 struct error *entries_read(struct entries *list, struct arena *arena, struct span json) MUST_CHECK;
 /* Appends the entries of a v2 array of patches (each element one shard's patch). A null element
  * means that a shard replaced the whole state: peers' staged work is gone, which is refused. */
