@@ -219,6 +219,19 @@ static bool is_acceptable(struct planning *self, const struct subject *subject)
     return true;
 }
 
+/* The server cuts long names. Of the longest ones it would leave nothing of what makes a temporary
+ * column another one. */
+static bool has_temporary(const struct rs_column *column)
+{
+    struct buf name;
+
+    buf_init(&name, column->field.len + 16);
+    rs_add_temporary_name(&name, column->field);
+    bool is_other = rs_truncate(buf_view(&name)) > rs_truncate(column->field);
+    buf_done(&name);
+    return is_other;
+}
+
 static bool columns_fit(struct planning *self, const struct subject *subject)
 {
     for (unsigned i = 0; i < subject->table.column_count; i++) {
@@ -227,7 +240,8 @@ static bool columns_fit(struct planning *self, const struct subject *subject)
             rs_catalog_find_column(self->catalog, subject->existing, column->field);
 
         if (actual && !rs_type_is_compatible(&column->type, actual->data_type) &&
-            (column->is_key || !rs_type_can_migrate(&column->type, actual->data_type))) {
+            (column->is_key || !has_temporary(column) ||
+             !rs_type_can_migrate(&column->type, actual->data_type))) {
             return false;
         }
     }
@@ -333,12 +347,15 @@ struct migrating {
 };
 
 static const struct rs_existing_column *
-find_temporary(struct planning *self, const struct subject *subject, struct span field)
+find_temporary(struct planning *self, const struct subject *subject, const struct rs_column *column)
 {
     struct buf name;
 
-    buf_init(&name, field.len + 16);
-    rs_add_temporary_name(&name, field);
+    if (!has_temporary(column)) {
+        return NULL;
+    }
+    buf_init(&name, column->field.len + 16);
+    rs_add_temporary_name(&name, column->field);
     const struct rs_existing_column *found =
         rs_catalog_find_column(self->catalog, subject->existing, buf_view(&name));
     buf_done(&name);
@@ -359,29 +376,37 @@ static void note_type(struct planning *self,
 }
 
 /* A column of this type is there; keys are never migrated, Validate saw to that. */
-static void classify_type(struct planning *self,
-                          const struct subject *subject,
-                          const struct rs_column *column,
-                          struct span data_type,
-                          const struct rs_existing_column *temporary,
-                          struct migrating *migrating)
+static struct error *classify_type(struct planning *self,
+                                   const struct subject *subject,
+                                   const struct rs_column *column,
+                                   struct span data_type,
+                                   const struct rs_existing_column *temporary,
+                                   struct migrating *migrating)
 {
     if (rs_type_is_compatible(&column->type, data_type)) {
-        return;
+        return NULL;
     }
     if (column->is_key || !rs_type_can_migrate(&column->type, data_type)) {
         note_type(self, APPLY_NOTE_MISFIT, subject, column, data_type);
-        return;
+        return NULL;
+    }
+    if (!has_temporary(column)) {
+        return error_new(ERROR_INPUT, ERROR_CONFIG,
+                         "column %.*s of table %.*s would have to become %.*s, and its name is too "
+                         "long for a temporary column beside it: it needs a backfill",
+                         SPAN_FMT(column->identifier), SPAN_FMT(subject->table.identifier),
+                         SPAN_FMT(column->type.ddl));
     }
     note_type(self, APPLY_NOTE_MIGRATION, subject, column, data_type);
     if (temporary && rs_type_is_compatible(&column->type, temporary->data_type)) {
         migrating->filling[migrating->filling_count++] = (struct rs_migration){column, data_type};
-        return;
+        return NULL;
     }
     if (temporary) { /* of a migration to what is not wanted any more */
         migrating->stale[migrating->stale_count++] = column;
     }
     migrating->whole[migrating->whole_count++] = (struct rs_migration){column, data_type};
+    return NULL;
 }
 
 static struct error *
@@ -393,13 +418,15 @@ add_missing(struct planning *self, const struct subject *subject, struct migrati
         const struct rs_column *column = &table->columns[i];
         const struct rs_existing_column *actual =
             rs_catalog_find_column(self->catalog, subject->existing, column->field);
-        const struct rs_existing_column *temporary = find_temporary(self, subject, column->field);
+        const struct rs_existing_column *temporary = find_temporary(self, subject, column);
 
         if (actual) {
-            classify_type(self, subject, column, actual->data_type, temporary, migrating);
+            RETURN_IF_ERROR(
+                classify_type(self, subject, column, actual->data_type, temporary, migrating));
         } else if (temporary) {
             migrating->renaming[migrating->renaming_count++] = column;
-            classify_type(self, subject, column, temporary->data_type, NULL, migrating);
+            RETURN_IF_ERROR(
+                classify_type(self, subject, column, temporary->data_type, NULL, migrating));
         } else {
             rs_sql_add_column(&self->sql, table, column);
             RETURN_IF_ERROR(

@@ -12,11 +12,17 @@
 
 #include <cmocka.h>
 
+/* 127 bytes, as long as a name may be */
+#define LONGEST                                                                                    \
+    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijkl"                             \
+    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijk"
+
 static const struct field_row rows[] = {
     {.field = "id", .ptr = "/id", .types = "integer", .is_key = true},
     {.field = "name", .ptr = "/name", .types = "string", .optional = true},
     {.field = "qty", .ptr = "/qty", .types = "number"},
     {.field = "a\"b", .ptr = "/a", .types = "string"},
+    {.field = LONGEST, .ptr = "/long", .types = "string"},
     {.field = "flow_document", .ptr = "", .types = "object"},
 };
 
@@ -35,6 +41,7 @@ struct plan_case {
     const char *sentence;
     const char *endpoint_schema;
     const char *path;    /* "schema table" or "table"; NULL: no bindings */
+    const char *keys;    /* NULL: "id" */
     const char *values;  /* NULL: "name qty" */
     const char *schemas; /* that exist */
     bool has_metadata, case_sensitive;
@@ -229,6 +236,23 @@ static const struct plan_case cases[] = {
                     "ALTER TABLE sales.things DROP COLUMN \"a\"\"b\"",
                     "ALTER TABLE sales.things RENAME COLUMN \"a\"\"b_flowtmp1\" TO "
                     "\"a\"\"b\""}},
+    {.sentence = "a name that leaves no room for a temporary column",
+     READY,
+     .values = LONGEST,
+     .has_table = true,
+     .columns = {{"id", "bigint", false, false},
+                 {LONGEST, "bigint", false, false},
+                 {"flow_document", "super", false, false},
+                 NO_COLUMN},
+     .refusal = "its name is too long for a temporary column"},
+    {.sentence = "such a name, and a backfill",
+     BACKFILLED,
+     .values = LONGEST,
+     .columns = {{"id", "bigint", false, false},
+                 {LONGEST, "bigint", false, false},
+                 {"flow_document", "super", false, false},
+                 NO_COLUMN},
+     .statements = {DROPPED, CREATED}},
     {.sentence = "A17 a key of another type",
      READY,
      .has_table = true,
@@ -237,6 +261,12 @@ static const struct plan_case cases[] = {
                  {"qty", "double precision", false, false},
                  {"flow_document", "super", false, false},
                  NO_COLUMN}},
+    {.sentence = "A17 even when a value could be migrated from it",
+     READY,
+     .keys = "id name",
+     .values = "qty",
+     .has_table = true,
+     .columns = TYPED("bigint", "double precision")},
     {.sentence = "a value of a type that cannot be migrated",
      READY,
      .has_table = true,
@@ -269,9 +299,15 @@ static const struct plan_case cases[] = {
      BACKFILLED,
      .columns = TYPED("boolean", "double precision"),
      .statements = {DROPPED, CREATED}},
-    {.sentence = "A23 a backfill and a key of a type that a value could be migrated from",
+    {.sentence = "a backfill and a key of a type that nothing could be migrated from",
      BACKFILLED,
      .columns = {{"id", "character varying", false, false}, NO_COLUMN},
+     .statements = {DROPPED, CREATED}},
+    {.sentence = "A23 a backfill and a key of a type that a value could be migrated from",
+     BACKFILLED,
+     .keys = "id name",
+     .values = "qty",
+     .columns = TYPED("bigint", "double precision"),
      .statements = {DROPPED, CREATED}},
     {.sentence = "A24 a backfill with other keys",
      BACKFILLED,
@@ -435,7 +471,7 @@ static struct proto_materialization *case_spec(const struct plan_case *c, bool i
     if (is_last && c->last_keys) {
         binding->collection->key = make_names(arena, c->last_keys, &binding->collection->key_count);
     }
-    selection->keys = make_names(arena, "id", &selection->key_count);
+    selection->keys = make_names(arena, c->keys ? c->keys : "id", &selection->key_count);
     selection->values =
         make_names(arena, c->values ? c->values : "name qty", &selection->value_count);
     if (!(is_last ? c->had_no_document : c->has_no_document)) {
@@ -548,7 +584,29 @@ static void what_is_missing_is_planned_in_order(void **state)
     assert_int_equal(wrong, 0);
 }
 
-/* A34, A36, A39: two tables to truncate, one to make, one to alter. */
+/* A36: Validate refuses the two; Apply, which is asked nevertheless, makes what is not there. */
+static void two_spellings_of_a_table_are_two_statements(void **state)
+{
+    const struct plan_case ready = {READY};
+    const struct config config = {.schema = "sales", .flags = {.types = {true, true}}};
+    struct proto_materialization *spec = case_spec(&ready, false);
+    struct proto_binding *bindings = ARENA_ARRAY(arena, 2, struct proto_binding);
+    struct apply_plan plan;
+
+    (void)state;
+    bindings[0] = bindings[1] = spec->bindings[0];
+    bindings[0].resource_path = make_names(arena, "sales Orders", &bindings[0].resource_path_count);
+    bindings[1].resource_path = make_names(arena, "sales orders", &bindings[1].resource_path_count);
+    spec->bindings = bindings;
+    spec->binding_count = 2;
+    const struct proto_apply request = {.materialization = spec};
+    assert_null(apply_plan(arena, &config, case_catalog(&ready), &request, &plan));
+    assert_int_equal(plan.tables.count, 2);
+    assert_non_null(strstr(plan.tables.items[0].statements[0].sql, "NOT EXISTS sales.\"Orders\""));
+    assert_non_null(strstr(plan.tables.items[1].statements[0].sql, "NOT EXISTS sales.orders"));
+}
+
+/* A34, A39: two tables to truncate, one to make, one to alter. */
 static void all_truncations_stand_before_all_other_work(void **state)
 {
     static const char *const names[] = {"orders", "Fresh", "things", "more"};
@@ -633,6 +691,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_missing_is_planned_in_order),
         cmocka_unit_test(all_truncations_stand_before_all_other_work),
+        cmocka_unit_test(two_spellings_of_a_table_are_two_statements),
         cmocka_unit_test(the_metadata_table_has_the_five_columns_it_always_had),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
