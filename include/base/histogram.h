@@ -10,12 +10,11 @@
 #include <stdint.h>
 
 /* From one turn of the loop to the longest statement that a warehouse is left alone with. */
+/* clang-format off */
 #define HISTOGRAM_BOUNDS_MS(X)                                                                     \
-    X(5)                                                                                           \
-    X(10)                                                                                          \
-    X(25)                                                                                          \
-    X(50) X(100) X(250) X(500) X(1000) X(2500) X(5000) X(10000) X(30000) X(60000) X(120000)        \
-        X(300000) X(600000) X(1800000) X(3600000)
+    X(5) X(10) X(25) X(50) X(100) X(250) X(500) X(1000) X(2500) X(5000) X(10000) X(30000)          \
+    X(60000) X(120000) X(300000) X(600000) X(1800000) X(3600000)
+/* clang-format on */
 
 #define HISTOGRAM_ONE(ms) +1
 enum { HISTOGRAM_BUCKETS = 0 HISTOGRAM_BOUNDS_MS(HISTOGRAM_ONE) };
