@@ -98,7 +98,19 @@ static const char unchanged[] =
 
 static const struct constraint_case cases[] = {
     /* a new table */
-    {.sentence = "N1 to N8 a new table for standard updates", .expected = new_standard},
+    {.sentence = "a new table for standard updates", .expected = new_standard},
+    {.sentence = "N1 the key is required", .expected = "key=LOCATION_REQUIRED"},
+    {.sentence = "N2 single values are recommended",
+     .expected = "scalar=LOCATION_RECOMMENDED flow_published_at=LOCATION_RECOMMENDED "
+                 "numStr=LOCATION_RECOMMENDED"},
+    {.sentence = "N3 an object may be left out", .expected = "obj=FIELD_OPTIONAL"},
+    {.sentence = "N4 several single types are recommended",
+     .expected = "multi=LOCATION_RECOMMENDED"},
+    {.sentence = "N5 null cannot be materialized", .expected = "nul=FIELD_FORBIDDEN"},
+    {.sentence = "N6 of Flow's own fields the truncation mark may be left out",
+     .expected = "_meta/flow_truncated=FIELD_OPTIONAL _meta/op=LOCATION_RECOMMENDED"},
+    {.sentence = "N7 the document is required", .expected = "flow_document=LOCATION_REQUIRED"},
+    {.sentence = "N8 there is one document", .expected = "second_root=FIELD_FORBIDDEN"},
     {.sentence = "N9 a new table for delta updates",
      .delta = true,
      .expected = "key=LOCATION_RECOMMENDED flow_document=LOCATION_RECOMMENDED "
@@ -108,6 +120,10 @@ static const struct constraint_case cases[] = {
      .expected = "key=LOCATION_REQUIRED flow_document=FIELD_OPTIONAL scalar=LOCATION_REQUIRED "
                  "obj=FIELD_OPTIONAL second_root=FIELD_FORBIDDEN "
                  "flow_published_at=LOCATION_RECOMMENDED"},
+    {.sentence = "it must be there, though it may be null",
+     .no_document = true,
+     .rows = ROWS({SCALAR, .types = "string null"}),
+     .expected = "scalar=LOCATION_REQUIRED"},
     {.sentence = "N11 but not for delta updates",
      .no_document = true,
      .delta = true,
@@ -131,7 +147,10 @@ static const struct constraint_case cases[] = {
     {.sentence = "N15 so is any other field at its place",
      .rows = ROWS({.field = "alias", .ptr = "/key", .types = "string", .is_explicit = true}),
      .expected = "alias=LOCATION_REQUIRED key=LOCATION_REQUIRED"},
-    {.sentence = "N16 a key that may be null",
+    {.sentence = "T8 a key that is an integer or null need not be there",
+     .rows = ROWS({.field = "key", .ptr = "/key", .types = "integer null", .is_key = true}),
+     .refusal = "key field \"key\""},
+    {.sentence = "N16, T46 a key that may be null",
      .rows = ROWS({.field = "key", .ptr = "/key", .types = "string null", .is_key = true}),
      .refusal = "collection \"acme/things\" cannot be materialized: its key field \"key\""},
     {.sentence = "N16 a key that may be absent, with delta updates",
@@ -191,6 +210,11 @@ static const struct constraint_case cases[] = {
     {.sentence = "E6 the key becomes an integer",
      STAYS,
      .rows = ROWS({.field = "key", .ptr = "/key", .types = "integer", .is_key = true}),
+     .expected = "key=INCOMPATIBLE"},
+    {.sentence = "M26 a key of a type that a value could be migrated from",
+     STAYS,
+     .column = "key",
+     .column_type = "bigint",
      .expected = "key=INCOMPATIBLE"},
     {.sentence = "E7 a new field",
      STAYS,

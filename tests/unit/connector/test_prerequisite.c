@@ -21,7 +21,12 @@ struct warehouse_row {
 };
 
 static const struct warehouse_row warehouse_rows[] = {
-    {"P2, P3 wrong user or password", ERROR_SQL, "28000", NULL, {"incorrect username or password"}},
+    {"P2 a wrong user", ERROR_SQL, "28000", NULL, {"incorrect username or password"}},
+    {"P3 a wrong password, which has the same code",
+     ERROR_SQL,
+     "28000",
+     NULL,
+     {"incorrect username or password"}},
     {"PostgreSQL's own code for it", ERROR_SQL, "28P01", NULL, {"incorrect username or password"}},
     {"P4 no such database", ERROR_SQL, "3D000", NULL, {"database \"nope\" does not exist"}},
     {"P5 a host that never answers",

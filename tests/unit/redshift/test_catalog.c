@@ -17,9 +17,9 @@ static void statements_filter_by_sorted_schemas(void **state)
         const char *schemas[4];
         const char *want;
     } rows[] = {
-        {"sorted, once each", {"b", "a", "a"}, "table_schema IN ('a','b')"},
-        {"one", {"public"}, "table_schema IN ('public')"},
-        {"a quote is doubled", {"o'x"}, "table_schema IN ('o''x')"},
+        {"Q1 sorted, once each", {"b", "a", "a"}, "table_schema IN ('a','b')"},
+        {"Q2 one", {"public"}, "table_schema IN ('public')"},
+        {"Q4 a quote is doubled", {"o'x"}, "table_schema IN ('o''x')"},
     };
     (void)state;
 
@@ -80,16 +80,16 @@ static void tables_are_found_as_the_server_names_them(void **state)
     assert_non_null(rs_catalog_find(catalog, one, 1));
     assert_null(rs_catalog_find(catalog, two, 2)); /* looks for s.t */
     assert_non_null(rs_catalog_find(catalog, between, 1));
-    const struct rs_existing_table *found = rs_catalog_find(catalog, empty, 1);
+    const struct rs_existing_table *found = rs_catalog_find(catalog, empty, 1); /* Q5 */
     assert_non_null(found);
     assert_int_equal(found->column_count, 0);
-    rs_catalog_locate(catalog, one, 1, &schema, &table);
+    rs_catalog_locate(catalog, one, 1, &schema, &table); /* I23 */
     assert_true(span_is(schema, "public") && span_is(table, "t"));
 
     catalog = small_catalog(arena, true);
     assert_null(rs_catalog_find(catalog, one, 1));
     assert_non_null(rs_catalog_find(catalog, two, 2));
-    rs_catalog_locate(catalog, two, 2, &schema, &table);
+    rs_catalog_locate(catalog, two, 2, &schema, &table); /* I24 */
     assert_true(span_is(schema, "S") && span_is(table, "T"));
     arena_free(arena);
 }
@@ -100,8 +100,8 @@ static void schemas_are_folded_unless_case_counts(void **state)
     (void)state;
 
     struct rs_catalog *catalog = small_catalog(arena, false);
-    assert_true(rs_catalog_has_schema(catalog, span_of("Hello")));
-    assert_false(rs_catalog_has_schema(catalog, span_of("Hello_Other")));
+    assert_true(rs_catalog_has_schema(catalog, span_of("Hello")));        /* I25 */
+    assert_false(rs_catalog_has_schema(catalog, span_of("Hello_Other"))); /* I26 */
     catalog = small_catalog(arena, true);
     assert_false(rs_catalog_has_schema(catalog, span_of("Hello")));
     assert_true(rs_catalog_has_schema(catalog, span_of("hello")));
@@ -118,11 +118,11 @@ static void columns_are_found_whatever_the_case(void **state)
         struct rs_catalog *catalog = small_catalog(arena, sensitive);
         const struct rs_existing_table *table = rs_catalog_find(catalog, path, 1);
         const struct rs_existing_column *column =
-            rs_catalog_find_column(catalog, table, span_of("userId"));
+            rs_catalog_find_column(catalog, table, span_of("userId")); /* I27 */
         assert_non_null(column);
         assert_int_equal(column->char_max_length, 256);
         assert_true(column->is_nullable);
-        assert_non_null(rs_catalog_find_column(catalog, table, span_of("A")));
+        assert_non_null(rs_catalog_find_column(catalog, table, span_of("A"))); /* I28 */
         assert_null(rs_catalog_find_column(catalog, table, span_of("b")));
     }
     arena_free(arena);

@@ -39,41 +39,42 @@ static void check_rows(const struct row *rows, size_t count, add_fn *add)
 static void identifiers_are_quoted_only_when_they_must_be(void **state)
 {
     static const struct row rows[] = {
-        {"lower-case letters stand alone", "orders", "orders"},
-        {"an underscore may be in front, a digit behind", "_x9", "_x9"},
-        {"a digit in front is quoted", "9x", "\"9x\""},
-        {"a capital is quoted", "Orders", "\"Orders\""},
-        {"an undocumented keyword is quoted", "queryid", "\"queryid\""},
-        {"a type name with a capital is quoted", "Date", "\"Date\""},
-        {"a keyword in capitals is quoted", "DATE", "\"DATE\""},
-        {"boolean is no keyword", "boolean", "boolean"},
+        {"I1 lower-case letters stand alone", "orders", "orders"},
+        {"I2 an underscore may be in front, a digit behind", "_x9", "_x9"},
+        {"I3 a digit in front is quoted", "9x", "\"9x\""},
+        {"I4 a capital is quoted", "Orders", "\"Orders\""},
+        {"I5 an undocumented keyword is quoted", "queryid", "\"queryid\""},
+        {"I6 a type name with a capital is quoted", "Date", "\"Date\""},
+        {"I7 a keyword in capitals is quoted", "DATE", "\"DATE\""},
+        {"I8 boolean is no keyword", "boolean", "boolean"},
         {"checkpoint is no keyword", "checkpoint", "checkpoint"},
         {"key_begin is no keyword", "key_begin", "key_begin"},
-        {"array is a keyword", "array", "\"array\""},
-        {"binary is a keyword", "binary", "\"binary\""},
-        {"user is a keyword", "user", "\"user\""},
-        {"tag is a keyword", "tag", "\"tag\""},
+        {"I9 array is a keyword", "array", "\"array\""},
+        {"I9 binary is a keyword", "binary", "\"binary\""},
+        {"I9 user is a keyword", "user", "\"user\""},
+        {"I9 tag is a keyword", "tag", "\"tag\""},
         {"the first keyword", "aes128", "\"aes128\""},
         {"the last keyword", "without", "\"without\""},
         {"the longest keyword", "current_timestamp", "\"current_timestamp\""},
         {"a keyword with a letter more is none", "withoutx", "withoutx"},
-        {"an inner quote is doubled", "a\"b", "\"a\"\"b\""},
+        {"I10 an inner quote is doubled", "a\"b", "\"a\"\"b\""},
         {"a backslash in a name is a character like others", "a\\b", "\"a\\b\""},
         {"a dash is quoted", "a-schema", "\"a-schema\""},
-        {"an exclamation mark is quoted", "key!binary", "\"key!binary\""},
-        {"lower-case letters of other scripts stand alone", "straße", "straße"},
-        {"a capital among them is quoted", "nonAsciiκόσμε", "\"nonAsciiκόσμε\""},
+        {"I12 an exclamation mark is quoted", "key!binary", "\"key!binary\""},
+        {"I13 lower-case letters of other scripts stand alone", "straße", "straße"},
+        {"I14 a capital among them is quoted", "nonAsciiκόσμε", "\"nonAsciiκόσμε\""},
         {"a letter without case is quoted", "数", "\"数\""},
-        {"a dollar sign is quoted", "$dollar", "\"$dollar\""},
-        {"a blank is quoted", "a b", "\"a b\""},
-        {"a dot is quoted", "a.b", "\"a.b\""},
-        {"a slash is quoted", "_meta/op", "\"_meta/op\""},
-        {"nothing is quoted", "", "\"\""},
+        {"I15 a dollar sign is quoted", "$dollar", "\"$dollar\""},
+        {"I15 a blank is quoted", "a b", "\"a b\""},
+        {"I15 a dot is quoted", "a.b", "\"a.b\""},
+        {"I15 a slash is quoted", "_meta/op", "\"_meta/op\""},
+        {"I16 nothing is quoted", "", "\"\""},
     };
     (void)state;
     check_rows(rows, ARRAY_LEN(rows), rs_add_identifier);
 }
 
+/* I11 */
 static void paths_join_their_components(void **state)
 {
     struct span path[] = {SPAN_LIT("a-schema"), SPAN_LIT("key_value")};
@@ -94,7 +95,7 @@ static void literals_double_quotes_and_backslashes(void **state)
     static const struct row rows[] = {
         {"a plain text", "hello", "'hello'"},
         {"nothing", "", "''"},
-        {"a quote", "it's", "'it''s'"},
+        {"I22 a quote", "it's", "'it''s'"},
         {"a backslash, which would begin an escape", "a\\b", "'a\\\\b'"},
         {"a backslash at the end, which would swallow the quote", "a\\", "'a\\\\'"},
         {"a backslash and a quote", "\\'", "'\\\\'''"},
@@ -134,36 +135,55 @@ static const char *run_of(char *out, char c, size_t count, const char *tail)
 
 static void long_names_are_cut_between_characters(void **state)
 {
+    static const struct {
+        const char *sentence;
+        size_t count; /* of 'a', in front of the tail */
+        const char *tail;
+        size_t want;
+    } rows[] = {
+        {"I17 a short name stays", 0, "hello", 5},
+        {"I17 so does none", 0, "", 0},
+        {"the longest that stays", 127, "", 127},
+        {"I18 a byte more goes", 128, "", 127},
+        {"I19 a character that does not fit goes whole", 125, "数", 125},
+        {"one that fits stays", 124, "数", 127},
+    };
     char name[300];
     (void)state;
 
-    assert_int_equal(rs_truncate(span_of("hello")), 5);
-    assert_int_equal(rs_truncate(span_of("")), 0);
-    assert_int_equal(rs_truncate(span_of(run_of(name, 'a', 127, ""))), 127);
-    assert_int_equal(rs_truncate(span_of(run_of(name, 'a', 128, ""))), 127);
-    assert_int_equal(rs_truncate(span_of(run_of(name, 'a', 125, "数"))), 125);
-    assert_int_equal(rs_truncate(span_of(run_of(name, 'a', 124, "数"))), 127);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        size_t len = rs_truncate(span_of(run_of(name, 'a', rows[i].count, rows[i].tail)));
+        if (len != rows[i].want) {
+            fail_msg("%s: %zu", rows[i].sentence, len);
+        }
+    }
 }
 
 static void folding_lowers_unless_case_counts(void **state)
 {
     char name[300], want[300];
-    struct buf out;
+    const struct {
+        const char *sentence, *in;
+        bool case_sensitive;
+        const char *want;
+    } rows[] = {
+        {"I20 capitals are lowered", "MyField", false, "myfield"},
+        {"I20 unless case counts", "MyField", true, "MyField"},
+        {"so are those of other scripts", "STRASSE Ä", false, "strasse ä"},
+        {"I21 what is folded is cut as well", run_of(name, 'A', 130, ""), false,
+         run_of(want, 'a', 127, "")},
+    };
     (void)state;
 
-    buf_init(&out, 1000);
-    rs_fold(&out, span_of("MyField"), false);
-    assert_string_equal(out.data, "myfield");
-    buf_clear(&out);
-    rs_fold(&out, span_of("MyField"), true);
-    assert_string_equal(out.data, "MyField");
-    buf_clear(&out);
-    rs_fold(&out, span_of("STRASSE Ä"), false);
-    assert_string_equal(out.data, "strasse ä");
-    buf_clear(&out);
-    rs_fold(&out, span_of(run_of(name, 'A', 130, "")), false);
-    assert_string_equal(out.data, run_of(want, 'a', 127, ""));
-    buf_done(&out);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf out;
+        buf_init(&out, 1000);
+        rs_fold(&out, span_of(rows[i].in), rows[i].case_sensitive);
+        if (!span_is(buf_view(&out), rows[i].want)) {
+            fail_msg("%s: %s", rows[i].sentence, out.data);
+        }
+        buf_done(&out);
+    }
 }
 
 int main(void)
