@@ -147,6 +147,47 @@ static void long_field_names_are_found_by_what_the_server_kept(void **state)
     arena_free(arena);
 }
 
+/* As many as a table may have, and names that are equal only by how Unicode folds them. */
+static void hundreds_of_columns_are_all_found(void **state)
+{
+    enum { COUNT = 1600 };
+    static const char *const pairs[][2] = {
+        {"\xc3\x84RGER", "\xc3\xa4rger"}, {"\xc5\xbfo", "SO"}, {"\xe2\x84\xaa", "k"}};
+    struct arena *arena = arena_new((size_t)16 * 1024 * 1024);
+    struct rs_catalog *catalog = rs_catalog_new(arena, true);
+    const struct span path[] = {SPAN_LIT("s"), SPAN_LIT("t")};
+    char name[32];
+
+    (void)state;
+    for (unsigned i = 0; i < COUNT; i++) {
+        struct rs_existing_column column = {.char_max_length = i};
+        snprintf(name, sizeof name, "Column%u", i);
+        column.name = span_of(name);
+        rs_catalog_add_column(catalog, path[0], path[1], &column);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        struct rs_existing_column column = {.name = span_of(pairs[i][0])};
+        rs_catalog_add_column(catalog, path[0], path[1], &column);
+    }
+    const struct rs_existing_table *table = rs_catalog_find(catalog, path, 2);
+    assert_int_equal(table->column_count, COUNT + ARRAY_LEN(pairs));
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(name, sizeof name, "cOLUMN%u", i);
+        const struct rs_existing_column *found =
+            rs_catalog_find_column(catalog, table, span_of(name));
+        assert_non_null(found);
+        assert_int_equal(found->char_max_length, i);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        if (rs_catalog_find_column(catalog, table, span_of(pairs[i][1])) !=
+            &table->columns[COUNT + i]) {
+            fail_msg("%s is not found as %s", pairs[i][0], pairs[i][1]);
+        }
+    }
+    assert_null(rs_catalog_find_column(catalog, table, SPAN_LIT("column")));
+    arena_free(arena);
+}
+
 static void thousands_of_tables_are_all_found(void **state)
 {
     struct arena *arena = arena_new((size_t)64 << 20);
@@ -187,6 +228,7 @@ int main(void)
         cmocka_unit_test(schemas_are_folded_unless_case_counts),
         cmocka_unit_test(columns_are_found_whatever_the_case),
         cmocka_unit_test(long_field_names_are_found_by_what_the_server_kept),
+        cmocka_unit_test(hundreds_of_columns_are_all_found),
         cmocka_unit_test(thousands_of_tables_are_all_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
