@@ -16,6 +16,8 @@
  *      done TAG...     of a pipelined statement without rows: parsed, bound, no data, complete
  *      rows N TEXT     of a pipelined statement: parsed, bound, one column, N rows; no end yet
  *      row TEXT        one row more
+ *      cells A|B;C|D   of a pipelined statement: parsed, bound, rows of several columns, complete;
+ *                      a cell without text is null
  *      desc            the description of one column (simple queries)
  *      tag TAG...      CommandComplete
  *      error CODE ...  ErrorResponse with SQLSTATE and message
@@ -29,6 +31,7 @@
  *      silence         reads until the client hangs up
  *      close, reset    ends the connection, in order or not
  *      again           accepts the next connection
+ *      beside          the same, but the one before stays open until the end
  */
 
 #include <stdbool.h>
