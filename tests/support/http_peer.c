@@ -224,7 +224,7 @@ static bool serve(struct http_peer *peer, struct connection *connection)
     note_body(request, head + head_len, more);
 
     pthread_mutex_lock(&peer->lock);
-    rule = choose(peer, request);
+    rule = request->rule = choose(peer, request);
     must(peer->request_count < MAX_REQUESTS, "too many requests for the peer");
     pthread_mutex_unlock(&peer->lock);
 

@@ -36,8 +36,9 @@ struct http_peer_request {
     char target[4096];
     char headers[8192];
     size_t body_bytes;
-    char body[262144]; /* its beginning */
-    uint32_t body_sum; /* sum of all its bytes */
+    char body[262144];            /* its beginning */
+    uint32_t body_sum;            /* sum of all its bytes */
+    const struct http_rule *rule; /* that answered it: one of those lent, or none that fits */
 };
 
 struct http_peer;
