@@ -153,8 +153,8 @@ static bool read_start(const struct sweep *self, struct span key, int64_t *ret_m
         if (!digit || key.ptr[i] == '\0') {
             return false;
         }
-        unsigned value = key.ptr[i] <= '9' ? (unsigned)(key.ptr[i] - '0')
-                                           : (unsigned)(key.ptr[i] - 'a') + 10;
+        unsigned value =
+            key.ptr[i] <= '9' ? (unsigned)(key.ptr[i] - '0') : (unsigned)(key.ptr[i] - 'a') + 10;
         start = start << 4 | value;
     }
     *ret_ms = (int64_t)start;
