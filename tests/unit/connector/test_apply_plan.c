@@ -606,7 +606,32 @@ static void two_spellings_of_a_table_are_two_statements(void **state)
     assert_non_null(strstr(plan.tables.items[1].statements[0].sql, "NOT EXISTS sales.orders"));
 }
 
-/* A34, A39: two tables to truncate, one to make, one to alter. */
+/* A34 */
+static void what_did_not_change_is_left_alone(void **state)
+{
+    const struct plan_case ready = {READY, .has_table = true, .has_last = true, .columns = WHOLE};
+    const struct config config = {.schema = "sales", .flags = {.types = {true, true}}};
+    struct proto_materialization *spec = case_spec(&ready, false);
+    struct proto_binding *bindings = ARENA_ARRAY(arena, 2, struct proto_binding);
+    struct apply_plan plan;
+
+    (void)state;
+    bindings[0] = bindings[1] = spec->bindings[0];
+    bindings[1].resource_path = make_names(arena, "sales fresh", &bindings[1].resource_path_count);
+    spec->bindings = bindings;
+    spec->binding_count = 2;
+    const struct proto_apply request = {.materialization = spec,
+                                        .last_materialization = case_spec(&ready, true)};
+    assert_null(apply_plan(arena, &config, case_catalog(&ready), &request, &plan));
+    assert_int_equal(plan.preparation.count, 0);
+    assert_int_equal(plan.truncations.count, 0);
+    assert_int_equal(plan.tables.count, 1);
+    assert_int_equal(plan.tables.items[0].count, 1);
+    assert_non_null(strstr(plan.tables.items[0].statements[0].sql, "NOT EXISTS sales.fresh ("));
+    assert_true(is_told(&plan));
+}
+
+/* A39: two tables to truncate, one to make, one to alter. */
 static void all_truncations_stand_before_all_other_work(void **state)
 {
     static const char *const names[] = {"orders", "Fresh", "things", "more"};
@@ -690,6 +715,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_missing_is_planned_in_order),
+        cmocka_unit_test(what_did_not_change_is_left_alone),
         cmocka_unit_test(all_truncations_stand_before_all_other_work),
         cmocka_unit_test(two_spellings_of_a_table_are_two_statements),
         cmocka_unit_test(the_metadata_table_has_the_five_columns_it_always_had),

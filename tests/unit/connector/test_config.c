@@ -52,11 +52,13 @@ static const struct row rows[] = {
     {"C1 the seven required properties are enough", "{" BASE "}", {NULL}},
     {"C2 an empty address", "{\"address\":\"\"," REST "," REGION "}", {"missing 'address'"}},
     {"C3 no region", "{" ADDRESS "," REST "}", {"missing 'region'"}},
+    /* All problems at once, so that a person mends a form once. */
     {"C4 user and bucket empty, both are told",
      "{" ADDRESS "," REGION ",\"user\":\"\",\"bucket\":\"\",\"password\":\"p\","
      "\"awsAccessKeyId\":\"k\",\"awsSecretAccessKey\":\"s\"}",
      {"missing 'user'\n - missing 'bucket'"}},
     {"C5 an unknown property", "{" BASE ",\"foo\":1}", {"unknown field \"foo\""}},
+    /* By its path, not its last name alone: several objects have properties of one name. */
     {"C6 an unknown property in an object",
      "{" BASE ",\"advanced\":{\"foo\":true}}",
      {"unknown field \"advanced.foo\""}},

@@ -111,6 +111,36 @@ static bool heard(const struct stage *stage, const char *part)
     return strstr(pg_peer_heard(stage->warehouse), part) != NULL;
 }
 
+/* ---------------------------------------------------------------- the way there */
+
+/* C21 */
+static void a_tunnel_needs_the_port_of_the_warehouse(void **state)
+{
+    static const char json[] =
+        "{\"address\":\"cluster.example\",\"user\":\"loader\",\"password\":\"p\","
+        "\"bucket\":\"docs\",\"awsAccessKeyId\":\"AKIA\",\"awsSecretAccessKey\":\"s\","
+        "\"region\":\"us-east-1\",\"networkTunnel\":{\"sshForwarding\":{"
+        "\"sshEndpoint\":\"ssh://u@127.0.0.1:1\",\"privateKey\":\"k\"}}}";
+    struct arena *arena = arena_new((size_t)1024 * 1024);
+    struct loop *loop = loop_new();
+    struct config *config = NULL;
+    struct world world;
+
+    (void)state;
+    assert_null(config_read(arena, SPAN_LIT(json), &config));
+    struct error *err = world_init(&world, loop, NULL, arena, config, NULL, 1, NULL);
+    assert_non_null(err);
+    assert_int_equal(error_class_of(err), ERROR_CONFIG);
+    assert_ptr_equal(strstr(error_text(err), "starting network tunnel: the address must be a host "
+                                             "and a port"),
+                     error_text(err));
+    error_free(err);
+    config_done(config);
+    arena_free(arena);
+    loop_run(loop);
+    loop_free(loop);
+}
+
 /* ---------------------------------------------------------------- may this task run? */
 
 #define HEADER "the materialization cannot run because of the following:"
@@ -339,19 +369,106 @@ static void what_exists_is_read_in_two_flights(void **state)
     assert_int_equal(wrong, 0);
 }
 
-/* ---------------------------------------------------------------- Apply */
+/* ---------------------------------------------------------------- Validate */
 
-static struct proto_materialization *make_spec(struct arena *arena, const char *values)
+static struct proto_collection *make_things(struct arena *arena)
 {
     static const struct field_row rows[] = {
         {.field = "id", .ptr = "/id", .types = "integer", .is_key = true},
         {.field = "qty", .ptr = "/qty", .types = "number"},
         {.field = "flow_document", .ptr = "", .types = "object"},
     };
+
+    return make_collection(arena, rows, ARRAY_LEN(rows));
+}
+
+struct validate_row {
+    const char *sentence;
+    const char *script[16];
+    const char *resources[2];
+    const char *option;   /* of field "id" in the first binding, or NULL */
+    const char *parts[3]; /* of the error; none: accepted */
+};
+
+static const struct validate_row validate_rows[] = {
+    {"two bindings with tables of their own",
+     {ASKED("off"), LISTED(NO_COLUMNS)},
+     {"{\"table\":\"Orders\"}", "{\"table\":\"Items\"}"},
+     NULL,
+     {NULL}},
+    {"A36 two spellings of a table are refused, for both would write to one",
+     {ASKED("off"), LISTED(NO_COLUMNS)},
+     {"{\"table\":\"Orders\"}", "{\"table\":\"orders\"}"},
+     NULL,
+     {"\"Orders\"", "\"orders\"", "one table"}},
+    {"they are two tables where case counts",
+     {ASKED("on"), LISTED(NO_COLUMNS)},
+     {"{\"table\":\"Orders\"}", "{\"table\":\"orders\"}"},
+     NULL,
+     {NULL}},
+    {"no schema is schema public",
+     {ASKED("off"), LISTED(NO_COLUMNS)},
+     {"{\"table\":\"orders\"}", "{\"table\":\"orders\",\"schema\":\"public\"}"},
+     NULL,
+     {"one table"}},
+    {"N18 an unknown field option, and whose it is",
+     {ASKED("off"), LISTED(NO_COLUMNS)},
+     {"{\"table\":\"Orders\"}", "{\"table\":\"Items\"}"},
+     "{\"foo\":1}",
+     {"validating binding: ", "\"id\"", "\"foo\""}},
+};
+
+static bool is_refused_so(const struct error *err, const char *const parts[3])
+{
+    bool good = parts[0] ? err && error_class_of(err) == ERROR_CONFIG : !err;
+
+    for (size_t i = 0; good && i < 3 && parts[i]; i++) {
+        good = strstr(error_text(err), parts[i]) != NULL;
+    }
+    return good;
+}
+
+static void bindings_are_validated_together(void **state)
+{
+    static const struct http_rule rules[] = {PUTS, GETS, DELETES};
+    unsigned wrong = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(validate_rows); i++) {
+        const struct validate_row *row = &validate_rows[i];
+        struct proto_field_option option = {SPAN_LIT("id"), span_of(row->option)};
+        struct proto_validate_binding bindings[2] = {0};
+        const struct proto_validate request = {
+            .name = SPAN_LIT("acme/dw"), .bindings = bindings, .binding_count = 2};
+        struct validate_result result = {0};
+        struct stage stage;
+
+        set_up(&stage, row->script, rules, ARRAY_LEN(rules), DATABASE);
+        for (unsigned k = 0; k < 2; k++) {
+            bindings[k].collection = make_things(stage.arena);
+            bindings[k].resource_config_json = span_of(row->resources[k]);
+        }
+        bindings[0].options = &option;
+        bindings[0].option_count = row->option ? 1 : 0;
+        (void)validate_start(&stage.world, stage.arena, &request, &result, done, &stage);
+        play(&stage);
+        if (!is_refused_so(stage.err, row->parts) || (!stage.err && result.count != 2)) {
+            print_error("%s: %s\n", row->sentence, stage.err ? error_text(stage.err) : "accepted");
+            wrong++;
+        }
+        tear_down(&stage);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+/* ---------------------------------------------------------------- Apply */
+
+static struct proto_materialization *make_spec(struct arena *arena, const char *values)
+{
     struct proto_materialization *spec = ARENA_NEW(arena, struct proto_materialization);
     struct proto_binding *binding = ARENA_NEW(arena, struct proto_binding);
 
-    binding->collection = make_collection(arena, rows, ARRAY_LEN(rows));
+    binding->collection = make_things(arena);
     binding->resource_path = make_names(arena, "things", &binding->resource_path_count);
     binding->state_key = SPAN_LIT("things.v0");
     binding->selection.keys = make_names(arena, "id", &binding->selection.key_count);
@@ -473,8 +590,10 @@ static void actions_run_side_by_side(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_tunnel_needs_the_port_of_the_warehouse),
         cmocka_unit_test(all_that_is_wrong_is_told_at_once),
         cmocka_unit_test(what_exists_is_read_in_two_flights),
+        cmocka_unit_test(bindings_are_validated_together),
         cmocka_unit_test(with_an_empty_state_a_column_is_added_at_once),
         cmocka_unit_test(actions_run_side_by_side),
     };
