@@ -117,23 +117,27 @@ static pid_t owner_of_socket(unsigned long inode)
     return found;
 }
 
+/* Both ends must agree: one local port may serve several connections at once, to other remote
+ * ports, and it is a process that is killed by what is found here. */
 static pid_t pid_of_peer(int fd)
 {
-    struct sockaddr_in peer;
+    struct sockaddr_in peer, own;
     socklen_t len = sizeof peer;
     char line[512];
     unsigned long inode = 0;
     FILE *table = fopen("/proc/net/tcp", "r");
 
-    if (!table || getpeername(fd, (struct sockaddr *)&peer, &len) != 0) {
+    if (!table || getpeername(fd, (struct sockaddr *)&peer, &len) != 0 ||
+        getsockname(fd, (struct sockaddr *)&own, &len) != 0) {
         give_up("peer of the connection");
     }
     while (fgets(line, sizeof line, table) && !inode) {
-        unsigned local_port, remote_port;
+        unsigned local, local_port, remote, remote_port;
         unsigned long line_inode;
-        if (sscanf(line, " %*d: %*8x:%4x %*8x:%4x %*x %*x:%*x %*x:%*x %*x %*u %*u %lu", &local_port,
-                   &remote_port, &line_inode) == 3 &&
-            local_port == ntohs(peer.sin_port) && line_inode) {
+        if (sscanf(line, " %*d: %8x:%4x %8x:%4x %*x %*x:%*x %*x:%*x %*x %*u %*u %lu", &local,
+                   &local_port, &remote, &remote_port, &line_inode) == 5 &&
+            local == peer.sin_addr.s_addr && local_port == ntohs(peer.sin_port) &&
+            remote == own.sin_addr.s_addr && remote_port == ntohs(own.sin_port) && line_inode) {
             inode = line_inode;
         }
     }
