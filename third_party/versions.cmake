@@ -14,8 +14,12 @@ function(need name module floor reason)
   if(${name}_VERSION VERSION_LESS ${floor})
     message(FATAL_ERROR "${module} ${${name}_VERSION} is older than ${floor}: ${reason}")
   endif()
+  # msgpack-c.pc of Debian 13 has the relative folder "include", which CMake refuses; the folder that
+  # is meant is on the compiler's own path.
+  set(folders "${${name}_INCLUDE_DIRS}")
+  list(FILTER folders INCLUDE REGEX "^/")
   set_target_properties(PkgConfig::${name} PROPERTIES
-    INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${${name}_INCLUDE_DIRS}")
+    INTERFACE_INCLUDE_DIRECTORIES "${folders}" INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${folders}")
   add_library(foreign::${name} ALIAS PkgConfig::${name})
 endfunction()
 
