@@ -136,9 +136,9 @@ static const struct {
     const char *origin;
     enum figure_cause cause;
 } troubles[] = {
-    {"S3 asks to slow down", ERROR_HTTP, "503 SlowDown", FIGURE_CAUSE_throttled},
+    {"the bucket asks to slow down", ERROR_HTTP, "503 SlowDown", FIGURE_CAUSE_throttled},
     {"a gateway has enough", ERROR_HTTP, "429", FIGURE_CAUSE_throttled},
-    {"S3 broke", ERROR_HTTP, "500 InternalError", FIGURE_CAUSE_server},
+    {"the bucket broke", ERROR_HTTP, "500 InternalError", FIGURE_CAUSE_server},
     {"our bytes came too slowly", ERROR_HTTP, "400 RequestTimeout", FIGURE_CAUSE_timeout},
     {"libcurl waited too long", ERROR_HTTP, "CURLE_OPERATION_TIMEDOUT", FIGURE_CAUSE_timeout},
     {"a request was cut off", ERROR_HTTP, "CURLE_RECV_ERROR", FIGURE_CAUSE_connection},
