@@ -209,10 +209,8 @@ static void take_result(struct pgc_conn *conn, PGresult *res)
     case PGRES_NONFATAL_ERROR:
         take_failure(conn, res);
         break;
-    case PGRES_COPY_IN:
-    case PGRES_COPY_OUT:
-    case PGRES_COPY_BOTH:
-        conn_note_lost(conn, "the server began to copy over the connection, which Redshift cannot");
+    default: /* a copy over the connection, which Redshift cannot, or a newer libpq's chunks */
+        conn_note_lost(conn, "the server gave an answer of a kind that nobody asked for");
         run->must_break = true;
         break;
     }
