@@ -88,9 +88,6 @@ void rs_sql_update_fence(struct buf *out, const struct rs_table *metadata);
 void rs_sql_insert_row(struct buf *out, const struct rs_table *metadata);
 /* $1 tokens, $2 task, $3 begin, $4 end, $5 fence: matches one row or this instance was replaced */
 void rs_sql_write_tokens(struct buf *out, const struct rs_table *metadata);
-/* The same and the checkpoint column: $1 tokens, $2 checkpoint, $3 task, $4 begin, $5 end, $6 fence
- */
-void rs_sql_write_tokens_and_checkpoint(struct buf *out, const struct rs_table *metadata);
 void rs_sql_lock(struct buf *out, const struct rs_table *metadata);
 
 /* ---- transactions */

@@ -35,6 +35,5 @@ void s3_upload_free(struct s3_upload *upload); /* in or after done; NULL is fine
 
 size_t s3_upload_waiting_bytes(const struct s3_upload *upload); /* handed over, not stored yet */
 unsigned s3_upload_part_count(const struct s3_upload *upload);
-struct span s3_upload_key(const struct s3_upload *upload);
 
 #endif

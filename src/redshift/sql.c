@@ -46,7 +46,7 @@ add_key_match(struct buf *out, const struct rs_table *table, struct span left, c
 static void add_copy(struct buf *out, const struct rs_copy *copy);
 static void add_credentials(struct buf *out, const struct rs_copy *copy);
 static void add_like_prefix(struct buf *out, struct span prefix);
-static void add_range_condition(struct buf *out, unsigned first_parameter);
+static void add_row_condition(struct buf *out);
 static unsigned temp_column_count(const struct rs_table *table, enum rs_temp kind);
 
 /* ---------------------------------------------------------------- set-up */
@@ -302,7 +302,7 @@ void rs_sql_update_fence(struct buf *out, const struct rs_table *metadata)
     buf_add_str(out, "UPDATE ");
     buf_add_span(out, metadata->identifier);
     buf_add_str(out, " SET fence = $1");
-    add_range_condition(out, 2);
+    add_row_condition(out);
 }
 
 void rs_sql_insert_row(struct buf *out, const struct rs_table *metadata)
@@ -318,17 +318,8 @@ void rs_sql_write_tokens(struct buf *out, const struct rs_table *metadata)
     buf_add_str(out, "UPDATE ");
     buf_add_span(out, metadata->identifier);
     buf_add_str(out, " SET " TOKENS_COLUMN " = $1");
-    add_range_condition(out, 2);
+    add_row_condition(out);
     buf_add_str(out, " AND fence = $5");
-}
-
-void rs_sql_write_tokens_and_checkpoint(struct buf *out, const struct rs_table *metadata)
-{
-    buf_add_str(out, "UPDATE ");
-    buf_add_span(out, metadata->identifier);
-    buf_add_str(out, " SET " TOKENS_COLUMN " = $1, checkpoint = $2");
-    add_range_condition(out, 3);
-    buf_add_str(out, " AND fence = $6");
 }
 
 /* Redshift's LOCK has no mode: it is always ACCESS EXCLUSIVE. */
@@ -338,10 +329,10 @@ void rs_sql_lock(struct buf *out, const struct rs_table *metadata)
     buf_add_span(out, metadata->identifier);
 }
 
-static void add_range_condition(struct buf *out, unsigned first_parameter)
+/* One row: $2 task, $3 begin, $4 end. */
+static void add_row_condition(struct buf *out)
 {
-    buf_printf(out, " WHERE materialization = $%u AND key_begin = $%u AND key_end = $%u",
-               first_parameter, first_parameter + 1, first_parameter + 2);
+    buf_add_str(out, " WHERE materialization = $2 AND key_begin = $3 AND key_end = $4");
 }
 
 /* ---------------------------------------------------------------- temp tables */

@@ -239,11 +239,6 @@ unsigned s3_upload_part_count(const struct s3_upload *upload)
     return upload->part_count;
 }
 
-struct span s3_upload_key(const struct s3_upload *upload)
-{
-    return span_of(upload->key);
-}
-
 /* What fails after a cancel fails because of it, or does not matter any more. */
 static void note_failure(struct s3_upload *upload, struct error *err)
 {

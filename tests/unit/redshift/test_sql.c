@@ -176,11 +176,6 @@ static void write_tokens(struct buf *out)
     rs_sql_write_tokens(out, &metadata);
 }
 
-static void write_tokens_and_checkpoint(struct buf *out)
-{
-    rs_sql_write_tokens_and_checkpoint(out, &metadata);
-}
-
 static void lock(struct buf *out)
 {
     rs_sql_lock(out, &metadata);
@@ -348,7 +343,6 @@ static const struct golden {
     GOLDEN(update_fence),
     GOLDEN(insert_row),
     GOLDEN(write_tokens),
-    GOLDEN(write_tokens_and_checkpoint),
     GOLDEN(lock),
     GOLDEN(truncate_strings),
     GOLDEN(temp_load),
