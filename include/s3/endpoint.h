@@ -23,6 +23,10 @@ struct s3_endpoint_options {
     bool path_style; /* forced; also used by itself for custom endpoints and names with dots */
 };
 
+/* What is wrong with the address of a custom endpoint, for a person; NULL when nothing is. Never
+ * quotes it. */
+const char *s3_endpoint_problem(const char *endpoint);
+
 /* Refuses, as ERROR_CONFIG naming the property: malformed URLs, user info, queries, plain http to
  * anything but a loopback address (127.0.0.0/8, [::1], localhost), bucket names that are none. */
 struct error *s3_endpoint_make(struct arena *arena,

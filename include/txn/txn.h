@@ -68,6 +68,9 @@ struct txn_options {
     bool hard_delete;
     bool case_sensitive;     /* enable_case_sensitive_identifier */
     const char *bucket_path; /* cleaned; "" for none */
+    /* How many files the rows of a binding are spread over. 0: as many as COPY reads side by side.
+     */
+    unsigned files_per_binding;
 
     const struct pgc_options *pg; /* lent until done */
     struct s3 *s3;                /* lent until done */

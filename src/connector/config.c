@@ -7,6 +7,7 @@
 #include "connector/config.h"
 
 #include "base/text.h"
+#include "s3/endpoint.h"
 #include "json/read.h"
 
 /* libpq's own default; Redshift's 5439 is not assumed, as addresses without a port always meant
@@ -269,6 +270,43 @@ static void read_tls(struct json_doc *doc,
     config->tls_root_certificate = root;
 }
 
+/* ---------------------------------------------------------------- staging */
+
+static void
+read_parallel_files(struct json_doc *doc, struct json_object *advanced, struct config *config)
+{
+    if (!advanced || !json_has(advanced, "parallel_files")) {
+        return;
+    }
+    double files = json_get_number(advanced, "parallel_files", 1);
+    if (!(files >= 1 && files <= CONFIG_MAX_PARALLEL_FILES && files == (unsigned)files)) {
+        json_problem(doc, "'advanced.parallel_files' is no whole number from 1 to %d",
+                     CONFIG_MAX_PARALLEL_FILES);
+        return;
+    }
+    config->parallel_files = (unsigned)files;
+}
+
+static void read_staging(struct json_doc *doc,
+                         struct json_object *advanced,
+                         struct arena *arena,
+                         struct config *config)
+{
+    const char *compression = optional(advanced, arena, "staging_compression", "gzip");
+
+    config->staging_zstd = strcmp(compression, "zstd") == 0;
+    if (!config->staging_zstd && strcmp(compression, "gzip") != 0) {
+        json_problem(doc, "'advanced.staging_compression' is neither gzip nor zstd");
+    }
+    read_parallel_files(doc, advanced, config);
+    config->s3_path_style = advanced && json_get_bool(advanced, "s3_path_style");
+    config->s3_endpoint = optional(advanced, arena, "s3_endpoint", "");
+    const char *why = *config->s3_endpoint ? s3_endpoint_problem(config->s3_endpoint) : NULL;
+    if (why) {
+        json_problem(doc, "'advanced.s3_endpoint': %s", why);
+    }
+}
+
 /* ---------------------------------------------------------------- feature flags */
 
 static const struct flag {
@@ -348,6 +386,7 @@ static void read_advanced(struct json_doc *doc,
     config->no_flow_document = advanced && json_get_bool(advanced, "no_flow_document");
     read_flags(advanced ? json_get_string(advanced, "feature_flags") : NULL, &config->flags);
     read_tls(doc, advanced, arena, config);
+    read_staging(doc, advanced, arena, config);
     config->ssh_host_key = optional(advanced, arena, "ssh_host_key", "");
     config->metrics_address = optional(advanced, arena, "metrics_address", "");
 }

@@ -29,6 +29,9 @@ enum config_tls {
     CONFIG_TLS_VERIFY_FULL
 };
 
+/* More than a COPY of the largest cluster reads side by side is of no use. */
+#define CONFIG_MAX_PARALLEL_FILES 1000
+
 struct config {
     const char *address;     /* as configured */
     const char *host, *port; /* split; port "5432" when the address has none (as the original) */
@@ -46,6 +49,10 @@ struct config {
     const char *metrics_address; /* where to serve metrics; "": not asked for */
     enum config_tls tls_mode;
     const char *tls_root_certificate;       /* PEM, "": the system's */
+    bool staging_zstd;                      /* files are compressed so; else gzip */
+    unsigned parallel_files;                /* per binding; 0: as the cluster's slices suggest */
+    const char *s3_endpoint;                /* "": the environment's, or AWS */
+    bool s3_path_style;                     /* host/bucket where bucket.host would do */
     struct schedule_config schedule_config; /* as written, "" where not set */
     struct schedule *schedule;              /* NULL: no delay is asked for */
     bool has_trigger;                       /* complete; then: */

@@ -145,12 +145,13 @@ static struct error *make_engine(struct opening *opening)
         ARENA_ARRAY(self->arena, request->materialization->binding_count, struct txn_binding);
 
     RETURN_IF_ERROR(read_bindings(opening, bindings));
-    self->stage = stage_new(self->loop, &(struct stage_options){
-                                            .s3 = self->world.s3,
-                                            .credit = self->options.credit,
-                                            .compression = STAGE_GZIP,
-                                            .figures = &self->figures,
-                                        });
+    self->stage =
+        stage_new(self->loop, &(struct stage_options){
+                                  .s3 = self->world.s3,
+                                  .credit = self->options.credit,
+                                  .compression = config->staging_zstd ? STAGE_ZSTD : STAGE_GZIP,
+                                  .figures = &self->figures,
+                              });
     struct txn_options options = {
         .task = arena_strndup(self->arena, request->materialization->name),
         .key_begin = request->key_begin,
@@ -163,6 +164,7 @@ static struct error *make_engine(struct opening *opening)
         .hard_delete = config->hard_delete,
         .case_sensitive = rs_catalog_is_case_sensitive(opening->reading.catalog),
         .bucket_path = config->bucket_path,
+        .files_per_binding = config->parallel_files,
         .pg = &self->world.pg,
         .s3 = self->world.s3,
         .stage = self->stage,

@@ -86,7 +86,8 @@
     OBJECT(                                                                                                                                                                           \
         "syncSchedule",                                                                                                                                                               \
         CHOICE(                                                                                                                                                                       \
-            "syncFrequency", "\"0s\",\"30s\",\"5m\",\"15m\",\"30m\",\"1h\",\"2h\",\"4h\"",                                                                                            \
+            "syncFrequency",                                                                                                                                                          \
+            "\"0s\",\"30s\",\"1m\",\"2m30s\",\"5m\",\"15m\",\"20m\",\"30m\",\"1h\",\"2h\",\"4h\"",                                                                                    \
             "Sync Frequency",                                                                                                                                                         \
             "How often to commit once the materialization has caught up. 30 minutes when "                                                                                            \
             "not set.",                                                                                                                                                               \
@@ -202,6 +203,26 @@
          "the loopback interface. None are served when not set.",                                  \
          PLAIN)
 
+#define NUMBER(name, least, most, title, description, rest)                                        \
+    "\"" name "\":{\"type\":\"integer\",\"title\":\"" title "\",\"description\":\"" description    \
+    "\",\"maximum\":" #most ",\"minimum\":" #least rest "}"
+
+#define STAGING                                                                                    \
+    CHOICE("staging_compression", "\"gzip\",\"zstd\"", "Staging Compression",                      \
+           "How staged files are compressed.", DEFAULT("gzip") PLAIN)                              \
+    "," NUMBER(                                                                                    \
+        "parallel_files", 1, 1000, "Parallel Files",                                               \
+        "Number of files that the rows of a binding are spread over, which COPY reads side "       \
+        "by side. As the cluster suggests when not set.",                                          \
+        PLAIN) "," TEXT("s3_endpoint", "S3 Endpoint",                                              \
+                        "Another server for the bucket, as https://host:port. http is "            \
+                        "for a loopback address only.",                                            \
+                        PLAIN) "," FLAG("s3_path_style", "S3 Path Style",                          \
+                                        "Name the bucket in the path of requests and not "         \
+                                        "in the host. Another server and a bucket with a "         \
+                                        "dot in its name always have it so.",                      \
+                                        PLAIN)
+
 #define ADVANCED                                                                                   \
     OBJECT("advanced",                                                                             \
            FLAG("no_flow_document", "Exclude Flow Document",                                       \
@@ -209,7 +230,7 @@
                 PLAIN) "," TEXT("feature_flags", "Feature Flags",                                  \
                                 "Comma-separated switches of inner behaviour. Change them only "   \
                                 "on advice.",                                                      \
-                                PLAIN) "," TLS "," HOST_KEY "," METRICS,                           \
+                                PLAIN) "," TLS "," HOST_KEY "," METRICS "," STAGING,               \
            ",\"title\":\"Advanced Options\",\"description\":\"Options that are rarely needed.\","  \
            "\"advanced\":true")
 

@@ -44,8 +44,9 @@ struct error *world_init(struct world *world,
     struct s3_endpoint_options where = {
         .bucket = config->bucket,
         .region = config->region,
-        .endpoint = s3_endpoint,
+        .endpoint = *config->s3_endpoint ? config->s3_endpoint : s3_endpoint,
         .dualstack = config->flags.s3_use_dualstack_endpoints,
+        .path_style = config->s3_path_style,
     };
 
     struct way *way = NULL;

@@ -102,14 +102,20 @@ static bool is_host(struct span host)
     return true;
 }
 
-static bool is_loopback(const char *host)
+static bool is_loopback(struct span host)
 {
+    char text[INET_ADDRSTRLEN];
     struct in_addr v4;
 
-    if (strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0) {
+    if (text_equal_folded(host, SPAN_LIT("localhost")) || span_is(host, "[::1]")) {
         return true;
     }
-    return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
+    if (host.len >= sizeof(text)) {
+        return false;
+    }
+    memcpy(text, host.ptr, host.len);
+    text[host.len] = '\0';
+    return inet_pton(AF_INET, text, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
 }
 
 static bool take_prefix(struct span *text, const char *prefix)
@@ -146,34 +152,43 @@ static bool split_host(struct span text, struct address *ret)
     return is_host(ret->host);
 }
 
-static struct error *read_endpoint(const char *endpoint, struct address *ret) MUST_CHECK;
-static struct error *read_endpoint(const char *endpoint, struct address *ret)
+/* What is wrong with it, or NULL. */
+static const char *read_endpoint(const char *endpoint, struct address *ret)
 {
     struct span rest = span_of(endpoint);
 
     if (strpbrk(endpoint, "@")) { /* not quoted here: it may hold a password */
-        return refuse("endpoint", "user names and passwords do not belong into the address");
+        return "user names and passwords do not belong into the address";
     }
     if (strpbrk(endpoint, "?#")) {
-        return refuse("endpoint", "an address has no query and no fragment");
+        return "an address has no query and no fragment";
     }
     if (take_prefix(&rest, "https://")) {
         ret->is_plain = false;
     } else if (take_prefix(&rest, "http://")) {
         ret->is_plain = true;
     } else {
-        return refuse("endpoint", "an address begins with https:// (or http:// for loopback)");
+        return "an address begins with https:// (or http:// for loopback)";
     }
     if (rest.len > 0 && rest.ptr[rest.len - 1] == '/') {
         rest.len--;
     }
     if (rest.len > 0 && memchr(rest.ptr, '/', rest.len)) {
-        return refuse("endpoint", "an address has no path; the bucket has a property of its own");
+        return "an address has no path; the bucket has a property of its own";
     }
     if (!split_host(rest, ret)) {
-        return refuse("endpoint", "this is not an address of the form https://host:port");
+        return "this is not an address of the form https://host:port";
+    }
+    if (ret->is_plain && !is_loopback(ret->host)) {
+        return "plain http is only for a loopback address; use https";
     }
     return NULL;
+}
+
+const char *s3_endpoint_problem(const char *endpoint)
+{
+    struct address address = {0};
+    return read_endpoint(endpoint, &address);
 }
 
 /* ---------------------------------------------------------------- put together */
@@ -199,13 +214,13 @@ static struct error *
 custom_host(struct arena *arena, const char *endpoint, bool *ret_is_plain, const char **ret_host)
 {
     struct address address = {0};
-    const char *host;
+    const char *host, *why;
 
-    RETURN_IF_ERROR(read_endpoint(endpoint, &address));
-    host = lower(arena, address.host);
-    if (address.is_plain && !is_loopback(host)) {
-        return refuse("endpoint", "plain http is only for a loopback address; use https");
+    why = read_endpoint(endpoint, &address);
+    if (why) {
+        return refuse("endpoint", why);
     }
+    host = lower(arena, address.host);
     *ret_is_plain = address.is_plain;
     if (address.port.len == 0 || span_is(address.port, address.is_plain ? "80" : "443")) {
         *ret_host = host;

@@ -111,6 +111,44 @@ static const struct row rows[] = {
     {"roots",
      "{" BASE ",\"advanced\":{\"tls_mode\":\"verify-ca\",\"tls_root_certificate\":\"" ROOT "\"}}",
      {NULL}},
+    {"a compression that is none",
+     "{" BASE ",\"advanced\":{\"staging_compression\":\"lzop\"}}",
+     {"'advanced.staging_compression' is neither gzip nor zstd"}},
+    {"gzip by its name", "{" BASE ",\"advanced\":{\"staging_compression\":\"gzip\"}}", {NULL}},
+    {"no files at all",
+     "{" BASE ",\"advanced\":{\"parallel_files\":0}}",
+     {"'advanced.parallel_files' is no whole number from 1 to 1000"}},
+    {"half a file",
+     "{" BASE ",\"advanced\":{\"parallel_files\":1.5}}",
+     {"'advanced.parallel_files' is no whole number"}},
+    {"fewer files than none",
+     "{" BASE ",\"advanced\":{\"parallel_files\":-1}}",
+     {"'advanced.parallel_files' is no whole number"}},
+    {"more files than a COPY can use",
+     "{" BASE ",\"advanced\":{\"parallel_files\":1001}}",
+     {"'advanced.parallel_files' is no whole number"}},
+    {"more files than an integer holds",
+     "{" BASE ",\"advanced\":{\"parallel_files\":1e300}}",
+     {"'advanced.parallel_files' is no whole number"}},
+    {"a text for a number of files",
+     "{" BASE ",\"advanced\":{\"parallel_files\":\"4\"}}",
+     {"\"advanced.parallel_files\" must be of type number"}},
+    {"as many files as may be", "{" BASE ",\"advanced\":{\"parallel_files\":1000}}", {NULL}},
+    {"staged files and their keys do not go over plain http",
+     "{" BASE ",\"advanced\":{\"s3_endpoint\":\"http://store.example:9000\"}}",
+     {"'advanced.s3_endpoint': plain http is only for a loopback address"}},
+    {"but to this machine",
+     "{" BASE ",\"advanced\":{\"s3_endpoint\":\"http://127.0.0.1:9000\"}}",
+     {NULL}},
+    {"a password in the address of a bucket's server, which is not repeated",
+     "{" BASE ",\"advanced\":{\"s3_endpoint\":\"https://u:pw-secret@store.example\"}}",
+     {"'advanced.s3_endpoint': user names and passwords do not belong"}},
+    {"an address with a path",
+     "{" BASE ",\"advanced\":{\"s3_endpoint\":\"https://store.example/b\"}}",
+     {"'advanced.s3_endpoint': an address has no path"}},
+    {"a path style that is no boolean",
+     "{" BASE ",\"advanced\":{\"s3_path_style\":\"yes\"}}",
+     {"\"advanced.s3_path_style\" must be of type boolean"}},
     {"tables without their document",
      "{" BASE ",\"advanced\":{\"no_flow_document\":true}}",
      {NULL}},
@@ -235,6 +273,27 @@ static void tunnel_and_tls_are_read(void **state)
     assert_int_equal(config->tls_mode, CONFIG_TLS_VERIFY_FULL);
     assert_non_null(strstr(config->tls_root_certificate, "BEGIN CERTIFICATE"));
     assert_true(config->has_port);
+    config_done(config);
+}
+
+static void staging_is_read(void **state)
+{
+    (void)state;
+    struct config *config =
+        read_good("{" BASE ",\"advanced\":{\"staging_compression\":\"zstd\",\"parallel_files\":12,"
+                  "\"s3_endpoint\":\"https://store.example:9000/\",\"s3_path_style\":true}}");
+
+    assert_true(config->staging_zstd);
+    assert_int_equal(config->parallel_files, 12);
+    assert_string_equal(config->s3_endpoint, "https://store.example:9000/");
+    assert_true(config->s3_path_style);
+    config_done(config);
+
+    config = read_good("{" BASE "}");
+    assert_false(config->staging_zstd);
+    assert_int_equal(config->parallel_files, 0);
+    assert_string_equal(config->s3_endpoint, "");
+    assert_false(config->s3_path_style);
     config_done(config);
 }
 
@@ -479,6 +538,7 @@ int main(void)
         cmocka_unit_test(what_is_read_is_what_was_written),
         cmocka_unit_test(what_is_not_set_stays_empty),
         cmocka_unit_test(tunnel_and_tls_are_read),
+        cmocka_unit_test(staging_is_read),
         cmocka_unit_test(bucket_paths_are_cleaned),
         cmocka_unit_test(addresses_are_split),
         cmocka_unit_test(triggers_are_on_when_they_are_complete),

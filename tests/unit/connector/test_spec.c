@@ -140,7 +140,8 @@ static const char *const config_lines[] = {
     "order=10",
     "/syncSchedule:" OBJECT " title='Sync Schedule' description",
     "/syncSchedule/syncFrequency: type='string' "
-    "enum=['0s','30s','5m','15m','30m','1h','2h','4h'] title='Sync Frequency' description "
+    "enum=['0s','30s','1m','2m30s','5m','15m','20m','30m','1h','2h','4h'] title='Sync Frequency' "
+    "description "
     "nonsensitive=true order=0",
     "/syncSchedule/timezone:" TEXT "'Timezone' description nonsensitive=true order=1",
     "/syncSchedule/fastSyncStartTime:" TEXT "'Fast Sync Start Time' description nonsensitive=true "
@@ -177,6 +178,13 @@ static const char *const config_lines[] = {
     "nonsensitive=true",
     "/advanced/ssh_host_key:" TEXT "'SSH Host Key Fingerprint' description nonsensitive=true",
     "/advanced/metrics_address:" TEXT "'Metrics Address' description nonsensitive=true",
+    "/advanced/staging_compression: type='string' enum=['gzip','zstd'] title='Staging Compression' "
+    "description default='gzip' nonsensitive=true",
+    "/advanced/parallel_files: type='integer' title='Parallel Files' description maximum=1000 "
+    "minimum=1 nonsensitive=true",
+    "/advanced/s3_endpoint:" TEXT "'S3 Endpoint' description nonsensitive=true",
+    "/advanced/s3_path_style:" BOOLEAN "'S3 Path Style' description default=false "
+    "nonsensitive=true",
 };
 
 static const char *const resource_lines[] = {
