@@ -1,10 +1,12 @@
-/* gateway/rules: the steps' names and the rule file. Pure. */
+/* gateway/rules: the steps' names, the rule file, and which rule holds. Knows no connection. */
 
 #include "gateway/rules.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---------------------------------------------------------------- steps */
 
@@ -45,10 +47,10 @@ static const struct {
 };
 
 const char *const step_names[] = {
-    "set",        "show",     "catalog",  "create",    "column", "widen",      "begin",
-    "lock",       "check",    "owner",    "del.temp",  "temp",   "del.copy",   "temp.copy",
-    "put.direct", "count",    "del.exec", "put.merge", "drop",   "load.query", "token",
-    "commit",     "rollback", "explain",  "other",     NULL};
+    "connect",    "auth",      "set",        "show",     "catalog",  "create",    "column",
+    "widen",      "begin",     "lock",       "check",    "owner",    "del.temp",  "temp",
+    "del.copy",   "temp.copy", "put.direct", "count",    "del.exec", "put.merge", "drop",
+    "load.query", "token",     "commit",     "rollback", "explain",  "other",     NULL};
 
 static bool matches(const char *sql, const char *part)
 {
@@ -71,17 +73,17 @@ const char *step_of(const char *sql)
 
 /* ---------------------------------------------------------------- rule file */
 
-static bool is_step(const char *name)
+static bool is_step(const char *const *steps, const char *name)
 {
-    for (unsigned i = 0; step_names[i]; i++) {
-        if (strcmp(step_names[i], name) == 0) {
+    for (unsigned i = 0; steps[i]; i++) {
+        if (strcmp(steps[i], name) == 0) {
             return true;
         }
     }
     return false;
 }
 
-static bool read_step(const char *word, struct rule *rule)
+static bool read_step(const char *word, const char *const *steps, struct rule *rule)
 {
     const char *hash = strchr(word, '#');
     size_t len = hash ? (size_t)(hash - word) : strlen(word);
@@ -92,58 +94,109 @@ static bool read_step(const char *word, struct rule *rule)
     memcpy(rule->step, word, len);
     rule->step[len] = '\0';
     rule->n = hash ? (unsigned)strtoul(hash + 1, NULL, 10) : 0;
-    return is_step(rule->step) && (!hash || rule->n > 0);
+    return is_step(steps, rule->step) && (!hash || rule->n > 0);
 }
 
-static bool read_rewrite(const char *text, struct rule *rule)
+static bool read_change(const char *text, enum rule_action action, struct rule *rule)
 {
     const char *arrow = strstr(text, "=>");
 
     if (!arrow || arrow == text || strlen(text) >= RULE_TEXT_MAX) {
         return false;
     }
-    rule->action = RULE_REWRITE;
+    rule->action = action;
     memcpy(rule->from, text, (size_t)(arrow - text));
     rule->from[arrow - text] = '\0';
     snprintf(rule->to, sizeof rule->to, "%s", arrow + 2);
     return true;
 }
 
-static bool read_line(char *line, struct rule *rule)
+/* <count> */
+static bool read_short(const char *text, struct rule *rule)
+{
+    char *end;
+
+    rule->action = RULE_SHORT;
+    rule->count = (unsigned)strtoul(text, &end, 10);
+    return end != text && *end == '\0';
+}
+
+/* <marker> <code> <message> */
+static bool read_fail(const char *text, struct rule *rule)
+{
+    int used = 0;
+
+    if (sscanf(text, "%511s %15s %n", rule->marker, rule->code, &used) != 2 || used == 0) {
+        return false;
+    }
+    snprintf(rule->text, sizeof rule->text, "%s", text + used);
+    return rule->text[0] != '\0';
+}
+
+/* <action> <rest>, behind "before" or "after" */
+static bool read_action(const char *text, struct rule *rule)
+{
+    static const struct {
+        const char *name;
+        enum rule_action action;
+        bool may_be_after, may_repeat;
+    } actions[] = {{"kill", RULE_KILL, true, false},   {"cut", RULE_CUT, true, true},
+                   {"stop", RULE_STOP, false, false},  {"late", RULE_LATE, false, false},
+                   {"stall", RULE_STALL, false, true}, {"fail", RULE_FAIL, false, true},
+                   {"run", RULE_RUN, true, true}};
+    char action[16];
+    int used = 0;
+
+    if (sscanf(text, "%15s %n", action, &used) != 1 || text[used] == '\0') {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        if (strcmp(action, actions[i].name) != 0) {
+            continue;
+        }
+        rule->action = actions[i].action;
+        if (rule->is_after && !actions[i].may_be_after) {
+            return false;
+        }
+        if (rule->action == RULE_RUN) {
+            snprintf(rule->marker, sizeof rule->marker, "-");
+            snprintf(rule->text, sizeof rule->text, "%s", text + used);
+            return true;
+        }
+        return (rule->action == RULE_FAIL ? read_fail(text + used, rule)
+                                          : sscanf(text + used, "%511s", rule->marker) == 1) &&
+               (actions[i].may_repeat || strcmp(rule->marker, "-") != 0);
+    }
+    return false;
+}
+
+static bool read_line(const char *line, const char *const *steps, struct rule *rule)
 {
     char step[64], when[16];
     int used = 0;
 
     if (sscanf(line, "%63s %15s %n", step, when, &used) != 2 || used == 0 ||
-        !read_step(step, rule)) {
+        !read_step(step, steps, rule)) {
         return false;
     }
+    const char *rest = line + used;
     if (strcmp(when, "rewrite") == 0) {
-        return read_rewrite(line + used, rule);
+        return read_change(rest, RULE_REWRITE, rule);
     }
-    char action[16];
-    if (sscanf(line + used, "%15s %511s", action, rule->marker) != 2) {
-        return false;
+    if (strcmp(when, "answer") == 0) {
+        return read_change(rest, RULE_ANSWER, rule);
     }
-    static const struct {
-        const char *name;
-        enum rule_action action;
-        bool may_be_after;
-    } actions[] = {{"kill", RULE_KILL, true},
-                   {"cut", RULE_CUT, true},
-                   {"stop", RULE_STOP, false},
-                   {"late", RULE_LATE, false}};
+    if (strcmp(when, "short") == 0) {
+        return read_short(rest, rule);
+    }
     rule->is_after = strcmp(when, "after") == 0;
-    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
-        if (strcmp(action, actions[i].name) == 0) {
-            rule->action = actions[i].action;
-            return rule->is_after ? actions[i].may_be_after : strcmp(when, "before") == 0;
-        }
-    }
-    return false;
+    return (rule->is_after || strcmp(when, "before") == 0) && read_action(rest, rule);
 }
 
-bool rules_read(const char *text, struct rules *ret, char why[RULE_TEXT_MAX])
+bool rules_read(const char *text,
+                const char *const *steps,
+                struct rules *ret,
+                char why[RULE_TEXT_MAX])
 {
     ret->count = 0;
     while (*text) {
@@ -161,11 +214,63 @@ bool rules_read(const char *text, struct rules *ret, char why[RULE_TEXT_MAX])
         }
         struct rule *rule = &ret->items[ret->count];
         memset(rule, 0, sizeof *rule);
-        if (!read_line(line, rule)) {
+        if (!read_line(line, steps, rule)) {
             snprintf(why, RULE_TEXT_MAX, "not a rule: %.200s", line);
             return false;
         }
         ret->count++;
     }
     return true;
+}
+
+/* ---------------------------------------------------------------- which rule */
+
+static bool is_for(const struct rule *rule, const char *step, unsigned n)
+{
+    return strcmp(rule->step, step) == 0 && (rule->n == 0 || rule->n == n);
+}
+
+static bool is_spent(const struct rule *rule)
+{
+    return strcmp(rule->marker, "-") != 0 && access(rule->marker, F_OK) == 0;
+}
+
+const struct rule *rules_at(const struct rules *rules, const char *step, unsigned n, bool is_after)
+{
+    for (unsigned i = 0; i < rules->count; i++) {
+        const struct rule *rule = &rules->items[i];
+        if (rule->action <= RULE_RUN && rule->is_after == is_after && is_for(rule, step, n) &&
+            !is_spent(rule)) {
+            return rule;
+        }
+    }
+    return NULL;
+}
+
+const struct rule *rules_next(const struct rules *rules,
+                              const struct rule *previous,
+                              const char *step,
+                              unsigned n,
+                              enum rule_action action)
+{
+    for (const struct rule *rule = previous ? previous + 1 : rules->items;
+         rule < rules->items + rules->count; rule++) {
+        if (rule->action == action && is_for(rule, step, n)) {
+            return rule;
+        }
+    }
+    return NULL;
+}
+
+bool rule_take(const struct rule *rule)
+{
+    if (strcmp(rule->marker, "-") == 0) {
+        return true;
+    }
+    int fd = open(rule->marker, O_CREAT | O_EXCL | O_WRONLY, 0644);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd >= 0;
 }

@@ -2,20 +2,35 @@
 #define GATEWAY_RULES_H
 
 /*
- * What a statement is for, by its text, and what is to happen to it. A rule file has one rule per
- * line:
+ * What a statement is for, by its text, and what is to happen at a step. A rule file has one rule
+ * per line:
  *
- *      <step>[#<n>] before|after kill|cut <marker file>
- *      <step>[#<n>] before stop|late <marker file>
- *      <step>[#<n>] rewrite <from>=><to>
+ *      <step>[#<n>] before|after kill|cut <marker>
+ *      <step>[#<n>] before stop|late|stall <marker>
+ *      <step>[#<n>] before fail <marker> <code> <message to the end of the line>
+ *      <step>[#<n>] before|after run <text to the end of the line>
+ *      <step>[#<n>] rewrite|answer <from>=><to>
+ *      <step>[#<n>] short <count>
  *
- * Steps are counted over all connections of the gateway, from 1; without #n the rule holds for each
- * of them. kill and cut fire once: they make the marker file exclusively, so that a replaced
- * process is not killed again and the test can tell that the fault happened. before: the statement
- * was not forwarded; after: the server has answered it, the answer is held back. stop halts the
- * client (SIGSTOP) and forwards the statement; the marker holds the client's process id. late cuts
- * the client off at once and forwards the statement when a file named like the marker with ".go"
- * behind it appears; nobody hears the answer.
+ * Each gateway has its own steps; those of the SQL gateway are step_names. Steps are counted over
+ * all connections of the gateway, from 1; without #n the rule holds for each of them.
+ *
+ * A marker is a file. kill, cut, late, stall and fail fire once: they make the marker file
+ * exclusively, so that a replaced process is not killed again and the test can tell that the fault
+ * happened. With "-" for a marker, cut, stall and fail fire every time. before: the step was not
+ * forwarded; after: the other side has answered it, the answer is held back.
+ *
+ *      kill     SIGKILL to the client
+ *      cut      both sides lose the connection
+ *      stop     halts the client (SIGSTOP) and forwards the step; the marker holds the process id
+ *      late     cuts the client off at once and forwards the step when a file named like the marker
+ *               with ".go" behind it appears; nobody hears the answer
+ *      stall    nothing is forwarded any more, and nobody is told
+ *      fail     the step fails with this code and message, and what it would have done is not done
+ *      run      does something of the gateway's own there; the client does not notice
+ *      rewrite  replaces a part of the request, the first found
+ *      answer   replaces a part of the answer
+ *      short    of the answer's rows only the first <count> are passed on
  */
 
 #include <stdbool.h>
@@ -24,15 +39,29 @@
 #define RULE_TEXT_MAX 512
 #define RULES_MAX 64
 
-enum rule_action { RULE_KILL, RULE_CUT, RULE_STOP, RULE_LATE, RULE_REWRITE };
+enum rule_action {
+    RULE_KILL,
+    RULE_CUT,
+    RULE_STOP,
+    RULE_LATE,
+    RULE_STALL,
+    RULE_FAIL,
+    RULE_RUN,
+    RULE_REWRITE,
+    RULE_ANSWER,
+    RULE_SHORT
+};
 
 struct rule {
     char step[32];
     unsigned n; /* 0: every time */
     bool is_after;
     enum rule_action action;
-    char marker[RULE_TEXT_MAX];
+    char marker[RULE_TEXT_MAX]; /* "-": none, the rule fires every time */
+    char code[16];              /* of fail */
+    char text[RULE_TEXT_MAX];   /* of fail and run */
     char from[RULE_TEXT_MAX], to[RULE_TEXT_MAX];
+    unsigned count; /* of short */
 };
 
 struct rules {
@@ -40,8 +69,26 @@ struct rules {
     unsigned count;
 };
 
-/* False with a sentence in why when the text is no rule file. */
-bool rules_read(const char *text, struct rules *ret, char why[RULE_TEXT_MAX]);
+/* steps: the names that are known, ended by NULL. False with a sentence in why when the text is no
+ * rule file. */
+bool rules_read(const char *text,
+                const char *const *steps,
+                struct rules *ret,
+                char why[RULE_TEXT_MAX]);
+
+/* The rule among those that fire at a moment (kill to run), for the n-th of this step: the first
+ * whose marker is not there yet. NULL: none. */
+const struct rule *rules_at(const struct rules *rules, const char *step, unsigned n, bool is_after);
+
+/* The rule of this kind for the n-th of this step, beginning behind previous (NULL: the first). */
+const struct rule *rules_next(const struct rules *rules,
+                              const struct rule *previous,
+                              const char *step,
+                              unsigned n,
+                              enum rule_action action);
+
+/* True when the fault is ours to do: this call made the marker, or there is none. */
+bool rule_take(const struct rule *rule);
 
 /* "open.lock", "put.merge", ... or "other". One name for each statement that the connector sends.
  */

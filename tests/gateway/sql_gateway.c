@@ -47,6 +47,7 @@
 static struct rules rules;
 static unsigned *step_counts; /* by index in step_names, shared between processes */
 static int trace_fd = -1;
+static pid_t client_pid; /* of this process's connection; 0: not known */
 static struct sockaddr_in target;
 
 _Noreturn static void give_up(const char *what)
@@ -63,9 +64,11 @@ static void trace(const char *step, unsigned n, const char *what)
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    int len =
-        snprintf(line, sizeof line, "{\"ms\":%lld,\"step\":\"%s\",\"n\":%u,\"what\":\"%s\"}\n",
-                 (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000, step, n, what);
+    int len = snprintf(line, sizeof line,
+                       "{\"ms\":%lld,\"step\":\"%s\",\"n\":%u,\"what\":\"%s\",\"connection\":%ld,"
+                       "\"client\":%ld}\n",
+                       (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000, step, n, what,
+                       (long)getpid(), (long)client_pid);
     if (trace_fd >= 0 && write(trace_fd, line, (size_t)len) != len) {
         give_up("trace");
     }
@@ -145,17 +148,6 @@ static pid_t pid_of_peer(int fd)
     return inode ? owner_of_socket(inode) : 0;
 }
 
-/* True when this process made the marker: the fault is ours to do. */
-static bool take_marker(const char *path)
-{
-    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0644);
-
-    if (fd >= 0) {
-        close(fd);
-    }
-    return fd >= 0;
-}
-
 /* Both ends lose the connection at once, as when a host dies. */
 _Noreturn static void cut_connection(int client, int server)
 {
@@ -185,13 +177,14 @@ static void stop_client(const struct rule *rule, unsigned n, int client)
     }
 }
 
+/* Kills, cuts or stops; a cut does not return. */
 static void do_fault(const struct rule *rule, unsigned n, int client, int server)
 {
     if (rule->action == RULE_STOP) {
         stop_client(rule, n, client);
         return;
     }
-    if (!take_marker(rule->marker)) {
+    if (!rule_take(rule)) {
         return;
     }
     trace(rule->step, n, rule->action == RULE_KILL ? "killed" : "cut");
@@ -202,19 +195,6 @@ static void do_fault(const struct rule *rule, unsigned n, int client, int server
         }
     }
     cut_connection(client, server);
-}
-
-static const struct rule *find_rule(const char *step, unsigned n, bool is_after)
-{
-    for (unsigned i = 0; i < rules.count; i++) {
-        const struct rule *rule = &rules.items[i];
-        if (rule->action != RULE_REWRITE && rule->is_after == is_after &&
-            strcmp(rule->step, step) == 0 && (rule->n == 0 || rule->n == n) &&
-            access(rule->marker, F_OK) != 0) {
-            return rule;
-        }
-    }
-    return NULL;
 }
 
 /* ---------------------------------------------------------------- bytes */
@@ -354,6 +334,66 @@ static SSL_CTX *make_tls(void)
     return ctx;
 }
 
+/* An ErrorResponse in the place of what is in message. */
+static void make_error(struct message *message, const struct rule *rule)
+{
+    char body[RULE_TEXT_MAX + 64];
+    size_t len = 0;
+
+    len += (size_t)snprintf(body, sizeof body, "SERROR") + 1;
+    len += (size_t)snprintf(body + len, sizeof body - len, "C%s", rule->code) + 1;
+    len += (size_t)snprintf(body + len, sizeof body - len, "M%s", rule->text) + 1;
+    body[len++] = '\0';
+    free(message->bytes);
+    message->len = message->cap = len + 5;
+    message->bytes = malloc(message->len);
+    if (!message->bytes) {
+        give_up("memory");
+    }
+    message->bytes[0] = 'E';
+    write_u32(message->bytes + 1, (uint32_t)(len + 4));
+    memcpy(message->bytes + 5, body, len);
+}
+
+/* Everything that comes from the client is swallowed until it leaves. */
+_Noreturn static void stay_silent(struct link *link)
+{
+    unsigned char byte;
+
+    while (read_client(link, &byte, 1)) {
+    }
+    _exit(0);
+}
+
+/* Somebody wants in: the step "connect" before TLS, "auth" behind the start-up packet. False: no.
+ */
+static bool meet_guest(struct link *link, const char *step)
+{
+    unsigned n = count_step(step);
+    const struct rule *rule = rules_at(&rules, step, n, false);
+    struct message message = {0};
+
+    trace(step, n, "seen");
+    if (!rule) {
+        return true;
+    }
+    if (rule->action != RULE_FAIL && rule->action != RULE_STALL) {
+        do_fault(rule, n, link->client, link->server);
+        return true;
+    }
+    if (!rule_take(rule)) {
+        return true;
+    }
+    trace(step, n, rule->action == RULE_FAIL ? "failed" : "stalled");
+    if (rule->action == RULE_STALL) {
+        stay_silent(link);
+    }
+    make_error(&message, rule);
+    write_client(link, message.bytes, message.len);
+    free(message.bytes);
+    return false;
+}
+
 /* Passes the start-up packet on; the answer "S" to a TLS request is ours. A cancel request is
  * passed whole. */
 static bool pass_startup(struct link *link, SSL_CTX *tls)
@@ -375,7 +415,7 @@ static bool pass_startup(struct link *link, SSL_CTX *tls)
             }
             continue;
         }
-        if (len < 8 || len > 64 * 1024) {
+        if (len < 8 || len > 64 * 1024 || (code != CANCEL_REQUEST && !meet_guest(link, "auth"))) {
             return false;
         }
         unsigned char *rest = malloc(len);
@@ -388,18 +428,98 @@ static bool pass_startup(struct link *link, SSL_CTX *tls)
 
 /* ---------------------------------------------------------------- statements */
 
-/* Statements that the server has not answered yet, and the rule that waits for an answer. */
+/* Statements that the server has not answered yet, and the rules that wait for an answer. */
 struct pipeline {
     unsigned open;                /* Execute or Query sent, no end of it seen */
+    bool is_failed;               /* an error came: the server skips what follows up to a Sync */
     const struct rule *waits_for; /* after-rule of the newest statement, or NULL */
     const struct rule
         *parsed; /* after-rule of the statement that was parsed and not executed yet */
     unsigned n, parsed_n;
+    const struct rule *fails; /* the server's next error is to be this one */
+    char step[32];            /* of the newest statement, where its answer is to be changed */
+    unsigned step_n, rows;    /* its number, and its rows so far */
+    bool changes_answer;
 };
 
 static bool ends_statement(unsigned char type)
 {
     return type == 'C' || type == 'E' || type == 'I';
+}
+
+/* Replaces bytes of a message; its length follows. */
+static void
+put_in_place(struct message *message, size_t at, size_t old_len, const char *text, size_t len)
+{
+    size_t all = message->len - old_len + len;
+    unsigned char *bytes = malloc(all);
+
+    if (!bytes) {
+        give_up("memory");
+    }
+    memcpy(bytes, message->bytes, at);
+    memcpy(bytes + at, text, len);
+    memcpy(bytes + at + len, message->bytes + at + old_len, message->len - at - old_len);
+    free(message->bytes);
+    message->bytes = bytes;
+    message->len = message->cap = all;
+    write_u32(message->bytes + 1, (uint32_t)(all - 1));
+}
+
+static size_t find_bytes(const struct message *message, size_t at, const char *wanted)
+{
+    size_t len = strlen(wanted);
+
+    while (at + len <= message->len && memcmp(message->bytes + at, wanted, len) != 0) {
+        at++;
+    }
+    return at + len <= message->len ? at : 0;
+}
+
+/* Rows that a rule keeps from the client, tags and values that it changes. True: not to be passed.
+ */
+static bool change_answer(struct pipeline *pipeline, struct message *message)
+{
+    unsigned char type = message->bytes[0];
+    const struct rule *cut = rules_next(&rules, NULL, pipeline->step, pipeline->step_n, RULE_SHORT);
+    const struct rule *rule =
+        rules_next(&rules, NULL, pipeline->step, pipeline->step_n, RULE_ANSWER);
+
+    if (type == 'D' && cut && pipeline->rows++ >= cut->count) {
+        trace(cut->step, pipeline->step_n, "left out");
+        return true;
+    }
+    size_t at = rule && (type == 'C' || type == 'D') ? find_bytes(message, 5, rule->from) : 0;
+    if (at > 0 && type == 'C') {
+        put_in_place(message, at, strlen(rule->from), rule->to, strlen(rule->to));
+        trace(rule->step, pipeline->step_n, "rewritten");
+    } else if (at > 0 && strlen(rule->from) == strlen(rule->to)) {
+        memcpy(message->bytes + at, rule->to, strlen(rule->to)); /* a row keeps its lengths */
+        trace(rule->step, pipeline->step_n, "rewritten");
+    }
+    if (ends_statement(type)) {
+        pipeline->changes_answer = false;
+    }
+    return false;
+}
+
+/* A statement of our own in the client's session, when everything before it was answered. */
+static bool run_own(struct link *link, const struct rule *rule, unsigned n)
+{
+    struct message message = {0};
+    unsigned char head[5] = {'Q'};
+    size_t len = strlen(rule->text) + 1;
+    bool alive, was_refused = false;
+
+    write_u32(head + 1, (uint32_t)(len + 4));
+    alive = write_server(link, head, sizeof head) && write_server(link, rule->text, len);
+    while (alive && (alive = read_message(link, read_server, &message)) &&
+           message.bytes[0] != 'Z') {
+        was_refused |= message.bytes[0] == 'E';
+    }
+    trace(rule->step, n, was_refused ? "ran, refused" : "ran");
+    free(message.bytes);
+    return alive;
 }
 
 /* One message from the server: to the client, unless a fault comes first. */
@@ -409,64 +529,62 @@ static bool pass_answer(struct link *link, struct pipeline *pipeline, struct mes
         return false;
     }
     unsigned char type = message->bytes[0];
+    if (type == 'E' && pipeline->fails) {
+        make_error(message, pipeline->fails);
+        pipeline->fails = NULL;
+    }
+    pipeline->is_failed |= type == 'E';
+    /* Only the newest statement's answer is changed, so that a number is one statement's. */
+    if (pipeline->changes_answer && pipeline->open <= 1 && change_answer(pipeline, message)) {
+        return true;
+    }
     if (ends_statement(type) && pipeline->open > 0) {
         pipeline->open--;
         if (pipeline->open == 0 && pipeline->waits_for && type != 'E') {
-            do_fault(pipeline->waits_for, pipeline->n, link->client, link->server);
+            const struct rule *rule = pipeline->waits_for;
             pipeline->waits_for = NULL;
+            if (rule->action != RULE_RUN) {
+                do_fault(rule, pipeline->n, link->client, link->server);
+            } else if (!run_own(link, rule, pipeline->n)) {
+                return false;
+            }
         }
     }
     if (type == 'Z') {
         pipeline->open = 0; /* after an error the rest of a pipeline was skipped */
-        pipeline->waits_for = NULL;
+        pipeline->waits_for = pipeline->fails = NULL;
+        pipeline->is_failed = false;
     }
     return write_client(link, message->bytes, message->len);
 }
 
-/* Answers of everything that was sent, so that the fault comes right behind its statement. */
+/* Answers of everything that was sent, so that what comes next comes right behind it. */
 static bool drain(struct link *link, struct pipeline *pipeline)
 {
     static const unsigned char flush[] = {'H', 0, 0, 0, 4};
     struct message message = {0};
     bool alive = write_server(link, flush, sizeof flush);
 
-    while (alive && pipeline->waits_for && pipeline->open > 0) {
+    while (alive && pipeline->open > 0 && !pipeline->is_failed) {
         alive = pass_answer(link, pipeline, &message);
     }
     free(message.bytes);
     return alive;
 }
 
-/* The text of a Query or Parse message, replaced where a rule says so. */
-static void rewrite(struct message *message, size_t sql_at, const char *step)
+/* The text of a Query or Parse message, replaced where rules say so. */
+static void rewrite(struct message *message, size_t sql_at, const char *step, unsigned n)
 {
-    char *sql = (char *)message->bytes + sql_at;
+    const struct rule *rule = NULL;
 
-    for (unsigned i = 0; i < rules.count; i++) {
-        const struct rule *rule = &rules.items[i];
-        char *found = rule->action == RULE_REWRITE && strcmp(rule->step, step) == 0
-                          ? strstr(sql, rule->from)
-                          : NULL;
-        if (!found) {
-            continue;
+    while ((rule = rules_next(&rules, rule, step, n, RULE_REWRITE))) {
+        const char *sql = (const char *)message->bytes + sql_at;
+        const char *found = strstr(sql, rule->from);
+        if (found) {
+            put_in_place(message, (size_t)((const unsigned char *)found - message->bytes),
+                         strlen(rule->from), rule->to, strlen(rule->to));
+            trace(step, n, "rewritten");
         }
-        size_t from = strlen(rule->from), to = strlen(rule->to);
-        size_t found_at = (size_t)((unsigned char *)found - message->bytes);
-        size_t len = message->len - from + to;
-        unsigned char *bytes = malloc(len);
-        if (!bytes) {
-            give_up("memory");
-        }
-        memcpy(bytes, message->bytes, found_at);
-        memcpy(bytes + found_at, rule->to, to);
-        memcpy(bytes + found_at + to, message->bytes + found_at + from,
-               message->len - found_at - from);
-        free(message->bytes);
-        message->bytes = bytes;
-        message->len = message->cap = len;
-        write_u32(message->bytes + 1, (uint32_t)(len - 1));
-        trace(step, 0, "rewritten");
-        return;
     }
 }
 
@@ -481,7 +599,7 @@ forward_late(struct link *link, const struct rule *rule, unsigned n, const char 
     unsigned char head[5] = {'Q'};
     char go[RULE_TEXT_MAX + 8], answer[512];
 
-    if (!take_marker(rule->marker)) {
+    if (!rule_take(rule)) {
         give_up(rule->marker);
     }
     trace(rule->step, n, "held");
@@ -501,24 +619,71 @@ forward_late(struct link *link, const struct rule *rule, unsigned n, const char 
     _exit(0);
 }
 
+/* What comes before a statement. False: the connection is over. */
+static bool do_before(struct link *link,
+                      struct pipeline *pipeline,
+                      struct message *message,
+                      size_t sql_at,
+                      const struct rule *rule,
+                      unsigned n)
+{
+    static const char wrong[] = "SELECT refused_by_the_gateway";
+    const char *sql = (const char *)message->bytes + sql_at;
+
+    switch (rule->action) {
+    case RULE_LATE:
+        forward_late(link, rule, n, sql);
+    case RULE_RUN:
+        return drain(link, pipeline) && (pipeline->is_failed || run_own(link, rule, n));
+    case RULE_STALL:
+        if (rule_take(rule)) {
+            trace(rule->step, n, "stalled");
+            stay_silent(link);
+        }
+        return true;
+    case RULE_FAIL:
+        /* The server's own error, so that it aborts the transaction, with another text. */
+        if (rule_take(rule)) {
+            trace(rule->step, n, "failed");
+            put_in_place(message, sql_at, strlen(sql), wrong, strlen(wrong));
+            pipeline->fails = rule;
+        }
+        return true;
+    case RULE_KILL:
+    case RULE_CUT:
+    case RULE_STOP:
+    case RULE_REWRITE:
+    case RULE_ANSWER:
+    case RULE_SHORT:
+        do_fault(rule, n, link->client, link->server);
+        return true;
+    }
+    return true;
+}
+
 /* A statement's text came by: count it, fire what comes before it, note what comes after it. */
-static void
+static bool
 meet_statement(struct link *link, struct pipeline *pipeline, struct message *message, size_t sql_at)
 {
     const char *step = step_of((const char *)message->bytes + sql_at);
     unsigned n = count_step(step);
-    const struct rule *before = find_rule(step, n, false);
+    const struct rule *before = rules_at(&rules, step, n, false);
 
     trace(step, n, "seen");
-    if (before && before->action == RULE_LATE) {
-        forward_late(link, before, n, (const char *)message->bytes + sql_at);
+    if (before && !do_before(link, pipeline, message, sql_at, before, n)) {
+        return false;
     }
-    if (before) {
-        do_fault(before, n, link->client, link->server);
-    }
-    pipeline->parsed = find_rule(step, n, true);
+    pipeline->parsed = rules_at(&rules, step, n, true);
     pipeline->parsed_n = n;
-    rewrite(message, sql_at, step);
+    if (rules_next(&rules, NULL, step, n, RULE_ANSWER) ||
+        rules_next(&rules, NULL, step, n, RULE_SHORT)) {
+        snprintf(pipeline->step, sizeof pipeline->step, "%s", step);
+        pipeline->step_n = n;
+        pipeline->rows = 0;
+        pipeline->changes_answer = drain(link, pipeline);
+    }
+    rewrite(message, sql_at, step, n);
+    return true;
 }
 
 static bool is_terminated(const struct message *message, size_t at)
@@ -533,13 +698,14 @@ static bool pass_request(struct link *link, struct pipeline *pipeline, struct me
     }
     unsigned char type = message->bytes[0];
     if (type == 'Q' && is_terminated(message, 5)) {
-        meet_statement(link, pipeline, message, 5);
-    } else if (type == 'P' && is_terminated(message, 5)) {
-        size_t sql_at = 5 + strlen((const char *)message->bytes + 5) + 1;
-        if (!is_terminated(message, sql_at)) {
+        if (!meet_statement(link, pipeline, message, 5)) {
             return false;
         }
-        meet_statement(link, pipeline, message, sql_at);
+    } else if (type == 'P' && is_terminated(message, 5)) {
+        size_t sql_at = 5 + strlen((const char *)message->bytes + 5) + 1;
+        if (!is_terminated(message, sql_at) || !meet_statement(link, pipeline, message, sql_at)) {
+            return false;
+        }
     }
     bool is_run = type == 'E' || type == 'Q';
     if (!write_server(link, message->bytes, message->len)) {
@@ -550,7 +716,7 @@ static bool pass_request(struct link *link, struct pipeline *pipeline, struct me
         pipeline->waits_for = pipeline->parsed;
         pipeline->n = pipeline->parsed_n;
         pipeline->parsed = NULL;
-        if (pipeline->waits_for && type == 'E') {
+        if ((pipeline->waits_for || pipeline->changes_answer) && type == 'E') {
             return drain(link, pipeline);
         }
     }
@@ -589,7 +755,8 @@ static void serve(int client, SSL_CTX *tls)
     }
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(link.server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (pass_startup(&link, tls)) {
+    client_pid = pid_of_peer(client);
+    if (meet_guest(&link, "connect") && pass_startup(&link, tls)) {
         pump(&link);
     }
     if (link.tls) {
@@ -682,7 +849,7 @@ int main(int argc, char **argv)
     if (rule_file) {
         char why[RULE_TEXT_MAX];
         char *text = read_file(rule_file);
-        if (!rules_read(text, &rules, why)) {
+        if (!rules_read(text, step_names, &rules, why)) {
             fprintf(stderr, "sql-gateway: %s\n", why);
             return 1;
         }

@@ -9,7 +9,10 @@
 
 #include "gateway/rules.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void each_statement_of_the_connector_has_its_step(void **state)
 {
@@ -63,9 +66,11 @@ static void a_rule_file_is_read_line_by_line(void **state)
     (void)state;
 
     assert_true(rules_read("# comment\n\ncommit#2 before kill /m/1\nput.merge after cut /m/2\n"
-                           "token rewrite SET a = $1=>SET b = $1\n",
-                           &rules, why));
-    assert_int_equal(rules.count, 3);
+                           "token rewrite SET a = $1=>SET b = $1\n"
+                           "lock#3 before fail - XX000 1023\ntoken before run COMMIT; BEGIN\n"
+                           "load.query short 2\ncommit answer ROLLBACK=>COMMIT\n",
+                           step_names, &rules, why));
+    assert_int_equal(rules.count, 7);
     assert_string_equal(rules.items[0].step, "commit");
     assert_int_equal(rules.items[0].n, 2);
     assert_false(rules.items[0].is_after);
@@ -74,6 +79,47 @@ static void a_rule_file_is_read_line_by_line(void **state)
     assert_int_equal(rules.items[1].action, RULE_CUT);
     assert_string_equal(rules.items[2].from, "SET a = $1");
     assert_string_equal(rules.items[2].to, "SET b = $1");
+    assert_int_equal(rules.items[3].action, RULE_FAIL);
+    assert_string_equal(rules.items[3].marker, "-");
+    assert_string_equal(rules.items[3].code, "XX000");
+    assert_string_equal(rules.items[3].text, "1023");
+    assert_int_equal(rules.items[4].action, RULE_RUN);
+    assert_string_equal(rules.items[4].text, "COMMIT; BEGIN");
+    assert_int_equal(rules.items[5].action, RULE_SHORT);
+    assert_int_equal(rules.items[5].count, 2);
+    assert_int_equal(rules.items[6].action, RULE_ANSWER);
+}
+
+static void a_rule_holds_for_its_number_and_fires_until_its_marker_is_there(void **state)
+{
+    char marker[] = "/tmp/rules-XXXXXX", text[200], why[RULE_TEXT_MAX];
+    struct rules rules;
+    (void)state;
+
+    int fd = mkstemp(marker);
+    assert_true(fd >= 0);
+    close(fd);
+    unlink(marker);
+    snprintf(text, sizeof text,
+             "commit#2 before kill %s\ncommit after cut -\ntoken rewrite a=>b\n"
+             "token rewrite c=>d\n",
+             marker);
+    assert_true(rules_read(text, step_names, &rules, why));
+    assert_null(rules_at(&rules, "commit", 1, false));
+    assert_null(rules_at(&rules, "lock", 2, false));
+    assert_ptr_equal(rules_at(&rules, "commit", 2, false), &rules.items[0]);
+    assert_true(rule_take(&rules.items[0]));
+    assert_false(rule_take(&rules.items[0]));
+    assert_null(rules_at(&rules, "commit", 2, false));
+    assert_ptr_equal(rules_at(&rules, "commit", 2, true), &rules.items[1]);
+    assert_true(rule_take(&rules.items[1]));
+    assert_true(rule_take(&rules.items[1]));
+    assert_null(rules_at(&rules, "token", 1, false));
+    const struct rule *first = rules_next(&rules, NULL, "token", 1, RULE_REWRITE);
+    assert_ptr_equal(first, &rules.items[2]);
+    assert_ptr_equal(rules_next(&rules, first, "token", 1, RULE_REWRITE), &rules.items[3]);
+    assert_null(rules_next(&rules, &rules.items[3], "token", 1, RULE_REWRITE));
+    unlink(marker);
 }
 
 static void what_is_no_rule_is_refused(void **state)
@@ -87,10 +133,10 @@ static void what_is_no_rule_is_refused(void **state)
     (void)state;
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (rules_read(rows[i], &rules, why)) {
+        if (rules_read(rows[i], step_names, &rules, why)) {
             print_error("accepted: %s", rows[i]);
         }
-        assert_false(rules_read(rows[i], &rules, why));
+        assert_false(rules_read(rows[i], step_names, &rules, why));
     }
 }
 
@@ -99,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_statement_of_the_connector_has_its_step),
         cmocka_unit_test(a_rule_file_is_read_line_by_line),
+        cmocka_unit_test(a_rule_holds_for_its_number_and_fires_until_its_marker_is_there),
         cmocka_unit_test(what_is_no_rule_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
