@@ -33,11 +33,16 @@ struct stage_options {
     size_t block_bytes;      /* 0: 256 KiB */
     size_t part_bytes;       /* 0: 8 MiB; at least S3_MIN_PART_BYTES */
     size_t file_bytes;       /* compressed size at which a file is ended; 0: 64 MiB */
+    unsigned files;          /* see stage_set_files */
     struct figures *figures; /* raw_bytes, staged_bytes, files; or NULL */
 };
 
 struct stage *stage_new(struct loop *loop, const struct stage_options *options);
 enum stage_compression stage_compression(const struct stage *stage);
+/* How many files COPY reads side by side: the slices of the cluster, a multiple of them, or what an
+ * operator wants. The rows of a writer go to groups of so many equal files. Concerns what is begun
+ * afterwards; 0: as long as nobody knows better. */
+void stage_set_files(struct stage *stage, unsigned files);
 void stage_free(struct stage *stage); /* CHECK: no writer is left */
 
 struct stage_file {

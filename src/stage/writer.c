@@ -140,6 +140,11 @@ struct stage *stage_new(struct loop *loop, const struct stage_options *options)
     return stage;
 }
 
+void stage_set_files(struct stage *stage, unsigned files)
+{
+    stage->options.files = files;
+}
+
 void stage_free(struct stage *stage)
 {
     if (stage) {

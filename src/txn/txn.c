@@ -92,6 +92,9 @@ txn_new(struct loop *loop, const struct txn_options *options, const struct txn_c
     txn->options.state_json = arena_span(txn->arena, options->state_json);
     rs_metadata_table(txn->arena, options->metadata_schema, &txn->metadata);
     name_objects(txn);
+    if (options->stage) {
+        stage_set_files(options->stage, options->files_per_binding);
+    }
     txn->bounds = ARENA_ARRAY(txn->arena, options->binding_count, struct bound);
     for (unsigned i = 0; i < options->binding_count; i++) {
         bind(txn, i);
