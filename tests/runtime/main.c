@@ -6,7 +6,8 @@
 #include "run.h"
 
 static const char usage[] =
-    "usage: flow-runtime --catalog F (--fixture F | --generate N,BYTES) --state DIR [options]\n"
+    "usage: flow-runtime --catalog F (--fixture F | --generate N,BYTES[,U[,D]]) --state DIR "
+    "[options]\n"
     "  --connector PATH          program to drive (default: the catalog's local command)\n"
     "  --materialization NAME    which one of the catalog (default: the only one)\n"
     "  --config F                endpoint configuration, replaces the catalog's\n"
@@ -17,7 +18,10 @@ static const char usage[] =
     "  --force-loads             Load keys even when they are known to be new\n"
     "  --merge-commits N         fixture transactions joined into one\n"
     "  --max-transactions N      stop after N commits\n"
-    "  --documents-per-transaction N   with --generate (default: all in one)\n"
+    "  --generate N,BYTES[,U[,D]]  repeatable, a transaction each; U and D percent of the N are\n"
+    "                            updates and deletions of keys of earlier ones\n"
+    "  --documents-per-transaction N   cuts what is generated\n"
+    "  --finds-nothing           the destination answers no Load (with --generate)\n"
     "  --ending drained|not-drained    is the last transaction acknowledged? (default drained)\n"
     "  --same-boundaries         replay after a crash in the same transactions\n"
     "  --group POINTER           documents with equal values here are never separated\n"
@@ -147,10 +151,23 @@ static bool parse_topology(struct fr_options *options, const char *text)
 
 static bool parse_generate(struct fr_options *options, const char *text)
 {
+    uint64_t numbers[4] = {0};
+    size_t count = 0;
     char *end = NULL;
-    options->generate_count = strtoull(text, &end, 10);
-    return options->generate_count > 0 && *end == ',' &&
-           parse_number(end + 1, &options->generate_bytes);
+    for (const char *at = text; count < 4; at = end + 1) {
+        numbers[count++] = strtoull(at, &end, 10);
+        if (end == at || *end != ',') {
+            break;
+        }
+    }
+    if (count < 2 || *end != '\0' || numbers[0] == 0 || options->part_count == FR_MAX_PARTS) {
+        return false;
+    }
+    options->parts[options->part_count++] =
+        (struct fr_part){numbers[0], numbers[1], numbers[2], numbers[3]};
+    /* The next part writes the same keys again, which no transaction may do. */
+    options->same_boundaries = options->same_boundaries || options->part_count > 1;
+    return true;
 }
 
 static bool parse_choice(struct fr_options *options, const char *name, const char *value)
@@ -257,6 +274,7 @@ static bool parse_flag(struct fr_options *options, const char *name)
     } rows[] = {{"--force-loads", &options->force_loads, true},
                 {"--same-boundaries", &options->same_boundaries, true},
                 {"--apply-again", &options->apply_again, true},
+                {"--finds-nothing", &options->finds_nothing, true},
                 {"--compact", &options->pretty, false}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (strcmp(rows[i].name, name) == 0) {
@@ -288,13 +306,10 @@ static bool parse(struct fr_options *options, int argc, char **argv)
         }
         i++;
     }
-    if (options->per_transaction == 0) {
-        options->per_transaction = options->generate_count;
-    }
     bool has_source =
-        options->fixture != NULL || options->generate_count > 0 || options->until != FR_UNTIL_ALL;
+        options->fixture != NULL || options->part_count > 0 || options->until != FR_UNTIL_ALL;
     return options->catalog != NULL && options->state_dir != NULL && has_source &&
-           options->merge_commits > 0;
+           options->merge_commits > 0 && (options->part_count < 2 || options->merge_commits == 1);
 }
 
 int main(int argc, char **argv)

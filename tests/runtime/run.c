@@ -227,9 +227,9 @@ static enum fr_end open_all(struct fr_run *run)
     if (opened && options->hard_delete != NULL) {
         run->task.hard_delete = strcmp(options->hard_delete, "yes") == 0;
     }
-    if (opened && options->generate_count > 0) {
-        opened = fr_source_generate(&run->source, &run->task, options->generate_count,
-                                    options->generate_bytes, options->per_transaction, &error);
+    if (opened && options->part_count > 0) {
+        opened = fr_source_generate(&run->source, &run->task, options->parts, options->part_count,
+                                    options->per_transaction, &error);
     } else if (opened && options->fixture != NULL) {
         opened = fr_source_open(&run->source, &run->task, options->fixture, &error);
     }

@@ -43,7 +43,10 @@ struct fr_options {
     enum fr_until until;
     enum fr_early early;
     bool is_v2, force_loads, same_boundaries, not_drained, apply_again;
-    uint64_t seed, max_transactions, merge_commits, generate_count, generate_bytes, per_transaction;
+    bool finds_nothing; /* no Load is answered: the destination is one that forgets */
+    uint64_t seed, max_transactions, merge_commits, per_transaction;
+    struct fr_part parts[FR_MAX_PARTS]; /* what is generated */
+    size_t part_count;
     unsigned max_restarts, timeout_s, arm;
     unsigned topology[FR_MAX_SESSIONS]; /* shards of each session, the last for all that follow */
     unsigned topology_count;            /* 0: one shard always */
@@ -102,6 +105,7 @@ struct fr_run {
     struct fr_buf *max_keys; /* per binding, committed */
     struct fr_buf *txn_max_keys;
     uint64_t txn_loads_sent, txn_loads_answered;
+    uint64_t txn_loads_found; /* of generated documents: sent for keys that are stored */
 
     /* Message counters for --kill-at. */
     struct fr_counter *counters;

@@ -394,12 +394,16 @@ static enum fr_end send_generated_loads(struct fr_run *run, const struct plan *p
     struct fr_buf key = {0};
     enum fr_end end = FR_OK;
     for (uint64_t at = plan->from; end == FR_OK && at < plan->to; at++) {
-        const struct fr_json *doc = fr_source_document(&run->source, NULL, at);
+        bool exists = false;
+        const struct fr_json *doc =
+            fr_generator_document(&run->source.generator, at, NULL, &exists);
+        exists = exists && !run->options.finds_nothing;
         for (uint32_t i = 0; end == FR_OK && i < run->task.binding_count; i++) {
             key.len = 0;
             if (fr_source_feeds(&run->source, at, i) &&
                 fr_binding_pack_key(&run->task.bindings[i], doc, &key) &&
                 needs_load(run, i, key.data, key.len)) {
+                run->txn_loads_found += exists;
                 end = send_load(run, i, key.data, key.len);
             }
         }
@@ -451,6 +455,11 @@ static enum fr_end send_loads(struct fr_run *run)
 /* Every key that is stored must have been found. */
 static enum fr_end check_found(struct fr_run *run)
 {
+    if (run->source.generates && run->txn_loads_answered != run->txn_loads_found) {
+        return fr_verdict(
+            run, FR_MISMATCH, "mismatch: of the keys asked for %llu are stored, %llu were loaded",
+            (unsigned long long)run->txn_loads_found, (unsigned long long)run->txn_loads_answered);
+    }
     for (size_t i = 0; i < run->txn.count; i++) {
         const struct fr_entry *entry = &run->txn.entries[i];
         if (!entry->load_sent || entry->loaded) {
@@ -558,7 +567,9 @@ static enum fr_end send_generated_stores(struct fr_run *run, const struct plan *
                 continue;
             }
             struct fr_stored stored = {.values = &values, .text = &text};
-            stored.doc = fr_source_document(&run->source, NULL, at);
+            stored.doc =
+                fr_generator_document(&run->source.generator, at, &stored.deleted, &stored.exists);
+            stored.exists = stored.exists && !run->options.finds_nothing && !binding->delta;
             key.len = 0;
             values.len = 0;
             text.len = 0;
@@ -743,6 +754,7 @@ static enum fr_end commit(struct fr_run *run, const struct plan *plan)
     if (!run->source.generates) {
         fr_traffic_commit(run);
     } else {
+        fr_generator_commit(&run->source.generator, plan->from, plan->to, run->task.hard_delete);
         for (size_t i = 0; i < run->task.binding_count; i++) {
             if (run->txn_max_keys[i].len > 0) {
                 run->max_keys[i].len = 0;

@@ -8,7 +8,7 @@
 /* 2026-01-01T00:00:00Z in 100 ns steps since 1582-10-15; a document is 1.0007 ms after the one
    before, so that fractions of all lengths occur. */
 static const uint64_t first_time = UINT64_C(0x01b21dd213814000) + UINT64_C(1767225600) * 10000000;
-enum { TIME_STEP = 10007, NOISE_BYTES = 1 << 16 };
+enum { TIME_STEP = 10007 };
 
 struct fr_line {
     uint64_t offset;
@@ -132,110 +132,45 @@ bool fr_source_feeds(const struct fr_source *source, uint64_t position, size_t b
     return source->feeds[first * source->binding_count + binding];
 }
 
-/* ---------------------------------------------------------------- generator */
+/* ---------------------------------------------------------------- generated documents */
 
-/* The first top-level property that holds strings without a format and is no key. */
-static const char *payload_field(const struct fr_binding *binding)
+void fr_source_uuid(uint64_t position, char ret[static 40])
 {
-    for (size_t i = 0; i < binding->projections.count; i++) {
-        const struct fr_projection *projection = &binding->projections.list[i];
-        const struct fr_json *types = fr_json_get(projection->inference, "types");
-        if (!projection->is_key && projection->ptr[0] == '/' &&
-            strchr(projection->ptr + 1, '/') == NULL && !fr_json_is(types, FR_NULL) &&
-            types->count == 1 && fr_json_is_text(types->items[0], "string") &&
-            fr_json_at(projection->inference, "/string/format") == NULL) {
-            return projection->ptr + 1;
-        }
-    }
-    return NULL;
-}
-
-static const char *number_field(const struct fr_binding *binding)
-{
-    const char *field = fr_json_text(binding->group_by->items[0]);
-    const struct fr_projection *key = fr_projections_find(&binding->projections, field);
-    if (binding->group_by->count != 1 || key == NULL || strchr(key->ptr + 1, '/') != NULL ||
-        !fr_json_is_text(fr_json_at(key->inference, "/types/0"), "integer")) {
-        return NULL;
-    }
-    return key->ptr + 1;
+    fr_uuid_text(first_time + position * TIME_STEP, ret);
 }
 
 bool fr_source_generate(struct fr_source *source,
                         const struct fr_task *task,
-                        uint64_t count,
-                        uint64_t bytes,
+                        const struct fr_part *parts,
+                        size_t part_count,
                         uint64_t transaction,
                         struct fr_buf *error)
 {
-    static const char letters[] =
-        "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._";
-    const struct fr_binding *binding = &task->bindings[0];
-    const char *number = number_field(binding);
-    const char *payload = payload_field(binding);
-    struct fr_arena *arena = &source->arena;
-    struct fr_random random = {1};
-    struct fr_buf text = {0};
+    struct fr_generator *generator = &source->generator;
+    uint64_t room = 0;
 
-    if (number == NULL || payload == NULL || bytes > NOISE_BYTES / 2) {
-        fr_buf_puts(error, "--generate needs a top-level integer key, a top-level string and "
-                           "documents of at most 32 KiB");
+    if (!fr_generator_begin(generator, &task->bindings[0], parts, part_count, error)) {
         return false;
     }
     join_bindings(source, task);
     source->generates = true;
-    source->document_count = count;
-    source->document_bytes = bytes;
-    source->mark_count = (count + transaction - 1) / transaction;
-    source->marks = fr_realloc(NULL, (source->mark_count + 1) * sizeof(*source->marks));
-    for (uint64_t i = 0; i < source->mark_count; i++) {
-        uint64_t end = (i + 1) * transaction;
-        source->marks[i] = end < count ? end : count;
-    }
-    source->shape = fr_json_new(arena, FR_OBJECT);
-    struct fr_json *meta = fr_json_new(arena, FR_OBJECT);
-    source->uuid = fr_json_string(arena, "00000000-0000-1000-8000-000000000000");
-    source->number = fr_json_new(arena, FR_NUMBER);
-    source->number->text = "";
-    source->payload = fr_json_string(arena, "");
-    fr_json_set(arena, meta, "uuid", source->uuid);
-    fr_json_set(arena, source->shape, "_meta", meta);
-    fr_json_set(arena, source->shape, number, source->number);
-    fr_json_set(arena, source->shape, payload, source->payload);
-    fr_json_put(&text, source->shape);
-    source->shape_bytes = text.len;
-    fr_buf_done(&text);
-    for (size_t i = 0; i < NOISE_BYTES; i++) {
-        fr_buf_putc(&source->noise, letters[fr_random_below(&random, sizeof(letters) - 1)]);
+    for (size_t i = 0; i < part_count; i++) {
+        uint64_t left = parts[i].count;
+        while (left > 0) {
+            uint64_t step = transaction > 0 && transaction < left ? transaction : left;
+            source->document_count += step;
+            left -= step;
+            add_mark(source, &room);
+        }
     }
     return true;
-}
-
-static struct fr_json *generate(struct fr_source *source, uint64_t position)
-{
-    uint64_t value = position + 1;
-    char *at = source->number_text + sizeof(source->number_text) - 1;
-    *at = '\0';
-    while (value > 0) {
-        *--at = (char)('0' + value % 10);
-        value /= 10;
-    }
-    source->number->text = at;
-    source->number->count = (uint32_t)strlen(at);
-    fr_uuid_text(first_time + position * TIME_STEP, source->uuid_text);
-    source->uuid->text = source->uuid_text;
-    size_t fixed = source->shape_bytes + source->number->count;
-    size_t len = source->document_bytes > fixed ? source->document_bytes - fixed : 1;
-    source->payload->text = source->noise.data + position * 7919 % (NOISE_BYTES - len);
-    source->payload->count = (uint32_t)len;
-    return source->shape;
 }
 
 struct fr_json *
 fr_source_document(struct fr_source *source, struct fr_arena *arena, uint64_t position)
 {
     if (source->generates) {
-        return generate(source, position);
+        return fr_generator_document(&source->generator, position, NULL, NULL);
     }
     const struct fr_line *line = &source->lines[position];
     const char *error = NULL;
@@ -248,7 +183,7 @@ fr_source_document(struct fr_source *source, struct fr_arena *arena, uint64_t po
 void fr_source_done(struct fr_source *source)
 {
     fr_buf_done(&source->text);
-    fr_buf_done(&source->noise);
+    fr_generator_done(&source->generator);
     fr_realloc(source->lines, 0);
     fr_realloc(source->marks, 0);
     fr_arena_done(&source->arena);

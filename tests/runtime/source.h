@@ -4,7 +4,7 @@
 #ifndef FLOW_RUNTIME_SOURCE_H
 #define FLOW_RUNTIME_SOURCE_H
 
-#include "task.h"
+#include "generate.h"
 
 struct fr_line; /* one document of the fixture */
 
@@ -17,14 +17,8 @@ struct fr_source {
     bool *feeds; /* [first binding of a collection][binding]: same collection */
     size_t binding_count;
 
-    /* The generator: one template whose texts are exchanged for each document. */
     bool generates;
-    uint64_t document_bytes;
-    struct fr_json *shape, *number, *uuid, *payload;
-    size_t shape_bytes; /* of the template without number and payload */
-    char number_text[24];
-    char uuid_text[40];
-    struct fr_buf noise; /* payloads are windows into it */
+    struct fr_generator generator;
     struct fr_arena arena;
 };
 
@@ -33,15 +27,18 @@ bool fr_source_open(struct fr_source *source,
                     const struct fr_task *task,
                     const char *path,
                     struct fr_buf *error);
-/* count documents of about bytes each for the first binding's collection, which needs an integer
-   key and a string location to fill. transaction: documents per transaction. */
+/* Documents for the first binding's collection, which needs an integer key and a string location to
+   fill. A part is a transaction, or as many as transaction (documents, 0: any number) makes of it.
+ */
 bool fr_source_generate(struct fr_source *source,
                         const struct fr_task *task,
-                        uint64_t count,
-                        uint64_t bytes,
+                        const struct fr_part *parts,
+                        size_t part_count,
                         uint64_t transaction,
                         struct fr_buf *error);
 void fr_source_done(struct fr_source *source);
+/* The _meta/uuid of the document at a position: its clock follows from it. */
+void fr_source_uuid(uint64_t position, char ret[static 40]);
 
 /* The document at a position. Lives in the arena, or (generator) until the next call. */
 struct fr_json *

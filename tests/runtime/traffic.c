@@ -104,6 +104,7 @@ void fr_traffic_clear(struct fr_run *run)
     run->link_count = 0;
     run->txn_loads_sent = 0;
     run->txn_loads_answered = 0;
+    run->txn_loads_found = 0;
     for (size_t i = 0; i < run->task.binding_count; i++) {
         run->txn_max_keys[i].len = 0;
     }
@@ -352,6 +353,32 @@ compare_with_model(struct fr_run *run, const struct fr_entry *entry, const struc
     return end;
 }
 
+/* Their number is checked when all are there. */
+static enum fr_end compare_with_generated(struct fr_run *run,
+                                          const struct fr_binding *binding,
+                                          const struct fr_json *doc)
+{
+    struct fr_buf left = {0};
+    struct fr_buf right = {0};
+    enum fr_end end = FR_OK;
+    const struct fr_json *expected = fr_generator_stored(&run->source.generator, doc);
+
+    run->loaded++;
+    if (expected == NULL || (binding->document != NULL && !fr_json_equal_stored(expected, doc))) {
+        if (expected != NULL) {
+            fr_json_put(&left, expected);
+        }
+        fr_json_put(&right, doc);
+        end = fr_verdict(run, FR_MISMATCH,
+                         "mismatch: Loaded differs from what was stored: stored %.1200s loaded "
+                         "%.1200s",
+                         expected != NULL ? left.data : "nothing", right.data);
+    }
+    fr_buf_done(&left);
+    fr_buf_done(&right);
+    return end;
+}
+
 enum fr_end fr_traffic_loaded(struct fr_shard *shard, const struct fr_json *loaded)
 {
     struct fr_run *run = shard->run;
@@ -374,6 +401,9 @@ enum fr_end fr_traffic_loaded(struct fr_shard *shard, const struct fr_json *load
     if (!fr_json_is(doc, FR_OBJECT)) {
         return fr_verdict(run, FR_VIOLATION, "rule: Loaded carries a document (binding %lld)",
                           (long long)index);
+    }
+    if (run->source.generates) {
+        return compare_with_generated(run, binding, doc);
     }
     enum fr_end end = FR_OK;
     bool has_key = fr_binding_pack_key(binding, doc, &key);
@@ -479,7 +509,11 @@ enum fr_end fr_traffic_rebuild(struct fr_run *run)
 {
     enum { STEP = 20000 };
     enum fr_end end = FR_OK;
-    for (uint64_t at = 0; !run->source.generates && end == FR_OK && at < run->position;) {
+    if (run->source.generates) {
+        fr_generator_commit(&run->source.generator, 0, run->position, run->task.hard_delete);
+        return FR_OK;
+    }
+    for (uint64_t at = 0; end == FR_OK && at < run->position;) {
         uint64_t to = at + STEP < run->position ? at + STEP : run->position;
         fr_traffic_clear(run);
         end = fr_traffic_collect(run, at, to);
@@ -544,16 +578,22 @@ static enum fr_end dump_delta(struct fr_run *run, uint32_t binding, FILE *file)
     return end;
 }
 
-static enum fr_end dump_generated(struct fr_run *run, FILE *file)
+/* What is stored under each key; of a delta-updates binding everything that was stored. */
+static enum fr_end dump_generated(struct fr_run *run, const struct fr_binding *binding, FILE *file)
 {
+    struct fr_generator *generator = &run->source.generator;
+    const uint64_t end = binding->delta ? run->position : generator->key_count;
     struct fr_arena arena = {0};
     struct fr_buf row = {0};
-    for (uint64_t at = 0; at < run->position; at++) {
+    for (uint64_t at = 0; at < end; at++) {
         fr_arena_reset(&arena);
         row.len = 0;
-        fr_binding_put_row(&run->task.bindings[0], &arena,
-                           fr_source_document(&run->source, &arena, at), &row);
-        (void)fwrite(row.data, 1, row.len, file);
+        const struct fr_json *doc = binding->delta ? fr_source_document(&run->source, &arena, at)
+                                                   : fr_generator_of_key(generator, at + 1);
+        if (doc != NULL) {
+            fr_binding_put_row(binding, &arena, doc, &row);
+            (void)fwrite(row.data, 1, row.len, file);
+        }
     }
     fr_buf_done(&row);
     fr_arena_done(&arena);
@@ -572,8 +612,10 @@ enum fr_end fr_traffic_dump(struct fr_run *run, const char *dir)
         if (file == NULL) {
             return fr_verdict(run, FR_USAGE, "%s: cannot write", dir);
         }
-        if (run->source.generates && i == 0) {
-            end = dump_generated(run, file);
+        if (run->source.generates) {
+            end = fr_source_feeds(&run->source, 0, i)
+                      ? dump_generated(run, &run->task.bindings[i], file)
+                      : FR_OK;
         } else if (run->task.bindings[i].delta) {
             end = dump_delta(run, i, file);
         } else {
