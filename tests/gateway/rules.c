@@ -3,6 +3,7 @@
 #include "gateway/rules.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,18 +84,50 @@ static bool is_step(const char *const *steps, const char *name)
     return false;
 }
 
+/* A number from 1 at *at, which moves behind it. */
+static bool read_number(const char **at, unsigned *ret)
+{
+    char *end;
+    unsigned long value = strtoul(*at, &end, 10);
+
+    if (**at < '0' || **at > '9' || value == 0 || value > UINT_MAX) {
+        return false;
+    }
+    *at = end;
+    *ret = (unsigned)value;
+    return true;
+}
+
+/* What stands behind a step's name. */
+static bool read_which(const char *at, struct rule *rule)
+{
+    if (*at == '\0') {
+        return true;
+    }
+    if (*at++ == '%') {
+        return read_number(&at, &rule->every) && *at == '\0';
+    }
+    if (!read_number(&at, &rule->n)) {
+        return false;
+    }
+    rule->last = strcmp(at, "+") == 0 ? UINT_MAX : rule->n;
+    if (*at == '-') {
+        at++;
+        return read_number(&at, &rule->last) && *at == '\0' && rule->last >= rule->n;
+    }
+    return *at == '\0' || strcmp(at, "+") == 0;
+}
+
 static bool read_step(const char *word, const char *const *steps, struct rule *rule)
 {
-    const char *hash = strchr(word, '#');
-    size_t len = hash ? (size_t)(hash - word) : strlen(word);
+    size_t len = strcspn(word, "#%");
 
     if (len == 0 || len >= sizeof rule->step) {
         return false;
     }
     memcpy(rule->step, word, len);
     rule->step[len] = '\0';
-    rule->n = hash ? (unsigned)strtoul(hash + 1, NULL, 10) : 0;
-    return is_step(steps, rule->step) && (!hash || rule->n > 0);
+    return is_step(steps, rule->step) && read_which(word + len, rule);
 }
 
 static bool read_change(const char *text, enum rule_action action, struct rule *rule)
@@ -227,7 +260,8 @@ bool rules_read(const char *text,
 
 static bool is_for(const struct rule *rule, const char *step, unsigned n)
 {
-    return strcmp(rule->step, step) == 0 && (rule->n == 0 || rule->n == n);
+    return strcmp(rule->step, step) == 0 && (rule->n == 0 || (n >= rule->n && n <= rule->last)) &&
+           (rule->every == 0 || n % rule->every == 0);
 }
 
 static bool is_spent(const struct rule *rule)

@@ -5,15 +5,16 @@
  * What a statement is for, by its text, and what is to happen at a step. A rule file has one rule
  * per line:
  *
- *      <step>[#<n>] before|after kill|cut <marker>
- *      <step>[#<n>] before stop|late|stall <marker>
- *      <step>[#<n>] before fail <marker> <code> <message to the end of the line>
- *      <step>[#<n>] before|after run <text to the end of the line>
- *      <step>[#<n>] rewrite|answer <from>=><to>
- *      <step>[#<n>] short <count>
+ *      <step>[<which>] before|after kill|cut <marker>
+ *      <step>[<which>] before stop|late|stall <marker>
+ *      <step>[<which>] before fail <marker> <code> <message to the end of the line>
+ *      <step>[<which>] before|after run <text to the end of the line>
+ *      <step>[<which>] rewrite|answer <from>=><to>
+ *      <step>[<which>] short <count>
  *
  * Each gateway has its own steps; those of the SQL gateway are step_names. Steps are counted over
- * all connections of the gateway, from 1; without #n the rule holds for each of them.
+ * all connections of the gateway, from 1. <which> is #3 (the third), #3-8, #3+ (and all after it)
+ * or %3 (every third); without it the rule holds for each of them.
  *
  * A marker is a file. kill, cut, late, stall and fail fire once: they make the marker file
  * exclusively, so that a replaced process is not killed again and the test can tell that the fault
@@ -54,7 +55,8 @@ enum rule_action {
 
 struct rule {
     char step[32];
-    unsigned n; /* 0: every time */
+    unsigned n, last; /* numbers it holds for; both 0: every one */
+    unsigned every;   /* and of these only multiples of this; 0: all */
     bool is_after;
     enum rule_action action;
     char marker[RULE_TEXT_MAX]; /* "-": none, the rule fires every time */

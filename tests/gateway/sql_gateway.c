@@ -9,193 +9,27 @@
  * answer inside a pipeline, so the gateway adds a Flush behind such a statement and holds the
  * answers back until it came.
  *
- * usage: sql-gateway --listen 127.0.0.1:0 --target HOST:PORT [--rules FILE] [--trace FILE]
- * --ready-file FILE
+ * Options and trace are as in gateway.h.
  */
 
-#include "gateway/rules.h"
+#include "gateway/gateway.h"
 
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#include <arpa/inet.h>
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SSL_REQUEST 80877103
 #define CANCEL_REQUEST 80877102
 #define MAX_MESSAGE (64 * 1024 * 1024)
-#define MAX_STEPS 32
-
-static struct rules rules;
-static unsigned *step_counts; /* by index in step_names, shared between processes */
-static int trace_fd = -1;
-static pid_t client_pid; /* of this process's connection; 0: not known */
-static struct sockaddr_in target;
-
-_Noreturn static void give_up(const char *what)
-{
-    fprintf(stderr, "sql-gateway: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-/* ---------------------------------------------------------------- trace and faults */
-
-static void trace(const char *step, unsigned n, const char *what)
-{
-    char line[256];
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    int len = snprintf(line, sizeof line,
-                       "{\"ms\":%lld,\"step\":\"%s\",\"n\":%u,\"what\":\"%s\",\"connection\":%ld,"
-                       "\"client\":%ld}\n",
-                       (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000, step, n, what,
-                       (long)getpid(), (long)client_pid);
-    if (trace_fd >= 0 && write(trace_fd, line, (size_t)len) != len) {
-        give_up("trace");
-    }
-}
-
-static unsigned count_step(const char *step)
-{
-    for (unsigned i = 0; step_names[i]; i++) {
-        if (strcmp(step_names[i], step) == 0) {
-            return __atomic_add_fetch(&step_counts[i], 1, __ATOMIC_SEQ_CST);
-        }
-    }
-    return 0;
-}
-
-/* The process at the other end of a loopback connection, by the kernel's tables. */
-static pid_t owner_of_socket(unsigned long inode)
-{
-    char wanted[64];
-    DIR *proc = opendir("/proc");
-    pid_t found = 0;
-
-    snprintf(wanted, sizeof wanted, "socket:[%lu]", inode);
-    for (struct dirent *entry; proc && !found && (entry = readdir(proc));) {
-        char path[300];
-        if (!isdigit((unsigned char)entry->d_name[0])) {
-            continue;
-        }
-        snprintf(path, sizeof path, "/proc/%s/fd", entry->d_name);
-        DIR *fds = opendir(path);
-        for (struct dirent *fd; fds && !found && (fd = readdir(fds));) {
-            char link[600], to[64];
-            snprintf(link, sizeof link, "%s/%s", path, fd->d_name);
-            ssize_t len = readlink(link, to, sizeof to - 1);
-            if (len > 0) {
-                to[len] = '\0';
-                if (strcmp(to, wanted) == 0) {
-                    found = (pid_t)strtol(entry->d_name, NULL, 10);
-                }
-            }
-        }
-        if (fds) {
-            closedir(fds);
-        }
-    }
-    if (proc) {
-        closedir(proc);
-    }
-    return found;
-}
-
-/* Both ends must agree: one local port may serve several connections at once, to other remote
- * ports, and it is a process that is killed by what is found here. */
-static pid_t pid_of_peer(int fd)
-{
-    struct sockaddr_in peer, own;
-    socklen_t len = sizeof peer;
-    char line[512];
-    unsigned long inode = 0;
-    FILE *table = fopen("/proc/net/tcp", "r");
-
-    if (!table || getpeername(fd, (struct sockaddr *)&peer, &len) != 0 ||
-        getsockname(fd, (struct sockaddr *)&own, &len) != 0) {
-        give_up("peer of the connection");
-    }
-    while (fgets(line, sizeof line, table) && !inode) {
-        unsigned local, local_port, remote, remote_port;
-        unsigned long line_inode;
-        if (sscanf(line, " %*d: %8x:%4x %8x:%4x %*x %*x:%*x %*x:%*x %*x %*u %*u %lu", &local,
-                   &local_port, &remote, &remote_port, &line_inode) == 5 &&
-            local == peer.sin_addr.s_addr && local_port == ntohs(peer.sin_port) &&
-            remote == own.sin_addr.s_addr && remote_port == ntohs(own.sin_port) && line_inode) {
-            inode = line_inode;
-        }
-    }
-    fclose(table);
-    return inode ? owner_of_socket(inode) : 0;
-}
-
-/* Both ends lose the connection at once, as when a host dies. */
-_Noreturn static void cut_connection(int client, int server)
-{
-    struct linger hard = {.l_onoff = 1, .l_linger = 0};
-
-    setsockopt(client, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    setsockopt(server, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    _exit(0);
-}
-
-/* The client halts where it is; its statement goes on to the server. */
-static void stop_client(const struct rule *rule, unsigned n, int client)
-{
-    pid_t pid = pid_of_peer(client);
-    char draft[RULE_TEXT_MAX + 8];
-
-    snprintf(draft, sizeof draft, "%s.new", rule->marker);
-    FILE *file = fopen(draft, "w");
-    if (pid <= 1 || kill(pid, SIGSTOP) != 0 || !file) {
-        give_up("stopping the client");
-    }
-    fprintf(file, "%ld\n", (long)pid);
-    fclose(file);
-    trace(rule->step, n, "stopped");
-    if (rename(draft, rule->marker) != 0) {
-        give_up(rule->marker);
-    }
-}
-
-/* Kills, cuts or stops; a cut does not return. */
-static void do_fault(const struct rule *rule, unsigned n, int client, int server)
-{
-    if (rule->action == RULE_STOP) {
-        stop_client(rule, n, client);
-        return;
-    }
-    if (!rule_take(rule)) {
-        return;
-    }
-    trace(rule->step, n, rule->action == RULE_KILL ? "killed" : "cut");
-    if (rule->action == RULE_KILL) {
-        pid_t pid = pid_of_peer(client);
-        if (pid <= 1 || kill(pid, SIGKILL) != 0) {
-            give_up("killing the client");
-        }
-    }
-    cut_connection(client, server);
-}
 
 /* ---------------------------------------------------------------- bytes */
 
@@ -236,32 +70,12 @@ static bool write_client(struct link *link, const void *from, size_t len)
 
 static bool read_server(struct link *link, void *to, size_t len)
 {
-    char *at = to;
-
-    while (len > 0) {
-        ssize_t got = read(link->server, at, len);
-        if (got <= 0) {
-            return false;
-        }
-        at += got;
-        len -= (size_t)got;
-    }
-    return true;
+    return gateway_read(link->server, to, len);
 }
 
 static bool write_server(struct link *link, const void *from, size_t len)
 {
-    const char *at = from;
-
-    while (len > 0) {
-        ssize_t put = write(link->server, at, len);
-        if (put <= 0) {
-            return false;
-        }
-        at += put;
-        len -= (size_t)put;
-    }
-    return true;
+    return gateway_write(link->server, from, len);
 }
 
 static uint32_t read_u32(const unsigned char *at)
@@ -299,7 +113,7 @@ static bool read_message(struct link *link,
         message->cap = body + 1;
         message->bytes = realloc(message->bytes, message->cap);
         if (!message->bytes) {
-            give_up("memory");
+            gateway_give_up("memory");
         }
     }
     memcpy(message->bytes, head, 5);
@@ -309,14 +123,16 @@ static bool read_message(struct link *link,
 
 /* ---------------------------------------------------------------- start-up */
 
-static SSL_CTX *make_tls(void)
+static SSL_CTX *tls;
+
+static void make_tls(void)
 {
-    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    tls = SSL_CTX_new(TLS_server_method());
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = X509_new();
 
-    if (!ctx || !key || !cert) {
-        give_up("TLS");
+    if (!tls || !key || !cert) {
+        gateway_give_up("TLS");
     }
     ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
     X509_gmtime_adj(X509_getm_notBefore(cert), -86400);
@@ -325,13 +141,12 @@ static SSL_CTX *make_tls(void)
     X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC,
                                (const unsigned char *)"localhost", -1, -1, 0);
     X509_set_issuer_name(cert, X509_get_subject_name(cert));
-    if (!X509_sign(cert, key, EVP_sha256()) || SSL_CTX_use_certificate(ctx, cert) != 1 ||
-        SSL_CTX_use_PrivateKey(ctx, key) != 1) {
-        give_up("TLS certificate");
+    if (!X509_sign(cert, key, EVP_sha256()) || SSL_CTX_use_certificate(tls, cert) != 1 ||
+        SSL_CTX_use_PrivateKey(tls, key) != 1) {
+        gateway_give_up("TLS certificate");
     }
     X509_free(cert);
     EVP_PKEY_free(key);
-    return ctx;
 }
 
 /* An ErrorResponse in the place of what is in message. */
@@ -348,7 +163,7 @@ static void make_error(struct message *message, const struct rule *rule)
     message->len = message->cap = len + 5;
     message->bytes = malloc(message->len);
     if (!message->bytes) {
-        give_up("memory");
+        gateway_give_up("memory");
     }
     message->bytes[0] = 'E';
     write_u32(message->bytes + 1, (uint32_t)(len + 4));
@@ -369,22 +184,22 @@ _Noreturn static void stay_silent(struct link *link)
  */
 static bool meet_guest(struct link *link, const char *step)
 {
-    unsigned n = count_step(step);
-    const struct rule *rule = rules_at(&rules, step, n, false);
+    unsigned n = gateway_count(step);
+    const struct rule *rule = rules_at(gateway_rules(), step, n, false);
     struct message message = {0};
 
-    trace(step, n, "seen");
+    gateway_trace(step, n, "seen");
     if (!rule) {
         return true;
     }
     if (rule->action != RULE_FAIL && rule->action != RULE_STALL) {
-        do_fault(rule, n, link->client, link->server);
+        gateway_do_fault(rule, n, link->client, link->server);
         return true;
     }
     if (!rule_take(rule)) {
         return true;
     }
-    trace(step, n, rule->action == RULE_FAIL ? "failed" : "stalled");
+    gateway_trace(step, n, rule->action == RULE_FAIL ? "failed" : "stalled");
     if (rule->action == RULE_STALL) {
         stay_silent(link);
     }
@@ -396,7 +211,7 @@ static bool meet_guest(struct link *link, const char *step)
 
 /* Passes the start-up packet on; the answer "S" to a TLS request is ours. A cancel request is
  * passed whole. */
-static bool pass_startup(struct link *link, SSL_CTX *tls)
+static bool pass_startup(struct link *link)
 {
     for (;;) {
         unsigned char head[8];
@@ -455,7 +270,7 @@ put_in_place(struct message *message, size_t at, size_t old_len, const char *tex
     unsigned char *bytes = malloc(all);
 
     if (!bytes) {
-        give_up("memory");
+        gateway_give_up("memory");
     }
     memcpy(bytes, message->bytes, at);
     memcpy(bytes + at, text, len);
@@ -481,21 +296,22 @@ static size_t find_bytes(const struct message *message, size_t at, const char *w
 static bool change_answer(struct pipeline *pipeline, struct message *message)
 {
     unsigned char type = message->bytes[0];
-    const struct rule *cut = rules_next(&rules, NULL, pipeline->step, pipeline->step_n, RULE_SHORT);
+    const struct rule *cut =
+        rules_next(gateway_rules(), NULL, pipeline->step, pipeline->step_n, RULE_SHORT);
     const struct rule *rule =
-        rules_next(&rules, NULL, pipeline->step, pipeline->step_n, RULE_ANSWER);
+        rules_next(gateway_rules(), NULL, pipeline->step, pipeline->step_n, RULE_ANSWER);
 
     if (type == 'D' && cut && pipeline->rows++ >= cut->count) {
-        trace(cut->step, pipeline->step_n, "left out");
+        gateway_trace(cut->step, pipeline->step_n, "left out");
         return true;
     }
     size_t at = rule && (type == 'C' || type == 'D') ? find_bytes(message, 5, rule->from) : 0;
     if (at > 0 && type == 'C') {
         put_in_place(message, at, strlen(rule->from), rule->to, strlen(rule->to));
-        trace(rule->step, pipeline->step_n, "rewritten");
+        gateway_trace(rule->step, pipeline->step_n, "rewritten");
     } else if (at > 0 && strlen(rule->from) == strlen(rule->to)) {
         memcpy(message->bytes + at, rule->to, strlen(rule->to)); /* a row keeps its lengths */
-        trace(rule->step, pipeline->step_n, "rewritten");
+        gateway_trace(rule->step, pipeline->step_n, "rewritten");
     }
     if (ends_statement(type)) {
         pipeline->changes_answer = false;
@@ -517,7 +333,7 @@ static bool run_own(struct link *link, const struct rule *rule, unsigned n)
            message.bytes[0] != 'Z') {
         was_refused |= message.bytes[0] == 'E';
     }
-    trace(rule->step, n, was_refused ? "ran, refused" : "ran");
+    gateway_trace(rule->step, n, was_refused ? "ran, refused" : "ran");
     free(message.bytes);
     return alive;
 }
@@ -544,7 +360,7 @@ static bool pass_answer(struct link *link, struct pipeline *pipeline, struct mes
             const struct rule *rule = pipeline->waits_for;
             pipeline->waits_for = NULL;
             if (rule->action != RULE_RUN) {
-                do_fault(rule, pipeline->n, link->client, link->server);
+                gateway_do_fault(rule, pipeline->n, link->client, link->server);
             } else if (!run_own(link, rule, pipeline->n)) {
                 return false;
             }
@@ -577,13 +393,13 @@ static void rewrite(struct message *message, size_t sql_at, const char *step, un
 {
     const struct rule *rule = NULL;
 
-    while ((rule = rules_next(&rules, rule, step, n, RULE_REWRITE))) {
+    while ((rule = rules_next(gateway_rules(), rule, step, n, RULE_REWRITE))) {
         const char *sql = (const char *)message->bytes + sql_at;
         const char *found = strstr(sql, rule->from);
         if (found) {
             put_in_place(message, (size_t)((const unsigned char *)found - message->bytes),
                          strlen(rule->from), rule->to, strlen(rule->to));
-            trace(step, n, "rewritten");
+            gateway_trace(step, n, "rewritten");
         }
     }
 }
@@ -594,25 +410,21 @@ _Noreturn static void
 forward_late(struct link *link, const struct rule *rule, unsigned n, const char *sql)
 {
     static const unsigned char end[] = {'X', 0, 0, 0, 4};
-    struct linger hard = {.l_onoff = 1, .l_linger = 0};
     size_t len = strlen(sql) + 1;
     unsigned char head[5] = {'Q'};
-    char go[RULE_TEXT_MAX + 8], answer[512];
+    char answer[512];
 
     if (!rule_take(rule)) {
-        give_up(rule->marker);
+        gateway_give_up(rule->marker);
     }
-    trace(rule->step, n, "held");
-    setsockopt(link->client, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    gateway_trace(rule->step, n, "held");
+    gateway_harden(link->client);
     close(link->client);
-    snprintf(go, sizeof go, "%s.go", rule->marker);
-    while (access(go, F_OK) != 0) {
-        poll(NULL, 0, 5);
-    }
+    gateway_wait_go(rule->marker);
     write_u32(head + 1, (uint32_t)(len + 4));
     if (write_server(link, head, sizeof head) && write_server(link, sql, len) &&
         write_server(link, end, sizeof end)) {
-        trace(rule->step, n, "late");
+        gateway_trace(rule->step, n, "late");
         while (read(link->server, answer, sizeof answer) > 0) {
         }
     }
@@ -637,14 +449,14 @@ static bool do_before(struct link *link,
         return drain(link, pipeline) && (pipeline->is_failed || run_own(link, rule, n));
     case RULE_STALL:
         if (rule_take(rule)) {
-            trace(rule->step, n, "stalled");
+            gateway_trace(rule->step, n, "stalled");
             stay_silent(link);
         }
         return true;
     case RULE_FAIL:
         /* The server's own error, so that it aborts the transaction, with another text. */
         if (rule_take(rule)) {
-            trace(rule->step, n, "failed");
+            gateway_trace(rule->step, n, "failed");
             put_in_place(message, sql_at, strlen(sql), wrong, strlen(wrong));
             pipeline->fails = rule;
         }
@@ -655,7 +467,7 @@ static bool do_before(struct link *link,
     case RULE_REWRITE:
     case RULE_ANSWER:
     case RULE_SHORT:
-        do_fault(rule, n, link->client, link->server);
+        gateway_do_fault(rule, n, link->client, link->server);
         return true;
     }
     return true;
@@ -666,17 +478,17 @@ static bool
 meet_statement(struct link *link, struct pipeline *pipeline, struct message *message, size_t sql_at)
 {
     const char *step = step_of((const char *)message->bytes + sql_at);
-    unsigned n = count_step(step);
-    const struct rule *before = rules_at(&rules, step, n, false);
+    unsigned n = gateway_count(step);
+    const struct rule *before = rules_at(gateway_rules(), step, n, false);
 
-    trace(step, n, "seen");
+    gateway_trace(step, n, "seen");
     if (before && !do_before(link, pipeline, message, sql_at, before, n)) {
         return false;
     }
-    pipeline->parsed = rules_at(&rules, step, n, true);
+    pipeline->parsed = rules_at(gateway_rules(), step, n, true);
     pipeline->parsed_n = n;
-    if (rules_next(&rules, NULL, step, n, RULE_ANSWER) ||
-        rules_next(&rules, NULL, step, n, RULE_SHORT)) {
+    if (rules_next(gateway_rules(), NULL, step, n, RULE_ANSWER) ||
+        rules_next(gateway_rules(), NULL, step, n, RULE_SHORT)) {
         snprintf(pipeline->step, sizeof pipeline->step, "%s", step);
         pipeline->step_n = n;
         pipeline->rows = 0;
@@ -733,7 +545,7 @@ static void pump(struct link *link)
         struct pollfd fds[] = {{link->client, POLLIN, 0}, {link->server, POLLIN, 0}};
         bool client_ready = link->tls && SSL_pending(link->tls) > 0;
         if (poll(fds, 2, client_ready ? 0 : -1) < 0 && errno != EINTR) {
-            give_up("poll");
+            gateway_give_up("poll");
         }
         if (fds[1].revents) {
             alive = pass_answer(link, &pipeline, &answer);
@@ -745,18 +557,14 @@ static void pump(struct link *link)
     free(answer.bytes);
 }
 
-static void serve(int client, SSL_CTX *tls)
+static void serve(int client)
 {
-    struct link link = {.client = client, .server = socket(AF_INET, SOCK_STREAM, 0)};
-    int on = 1;
+    struct link link = {.client = client, .server = gateway_connect()};
 
-    if (connect(link.server, (struct sockaddr *)&target, sizeof target) != 0) {
-        _exit(0);
+    if (link.server < 0) {
+        return;
     }
-    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(link.server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    client_pid = pid_of_peer(client);
-    if (meet_guest(&link, "connect") && pass_startup(&link, tls)) {
+    if (meet_guest(&link, "connect") && pass_startup(&link)) {
         pump(&link);
     }
     if (link.tls) {
@@ -766,121 +574,7 @@ static void serve(int client, SSL_CTX *tls)
     close(client);
 }
 
-/* ---------------------------------------------------------------- main */
-
-static struct sockaddr_in parse_address(const char *text)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    char host[64];
-    const char *colon = strrchr(text, ':');
-
-    if (!colon || (size_t)(colon - text) >= sizeof host) {
-        fprintf(stderr, "sql-gateway: %s is not HOST:PORT\n", text);
-        exit(1);
-    }
-    snprintf(host, sizeof host, "%.*s", (int)(colon - text), text);
-    address.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
-    if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
-                  &address.sin_addr) != 1) {
-        fprintf(stderr, "sql-gateway: %s is not an IPv4 address\n", host);
-        exit(1);
-    }
-    return address;
-}
-
-static char *read_file(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    char *text = calloc(1, 64 * 1024);
-
-    if (!file || !text) {
-        give_up(path);
-    }
-    (void)!fread(text, 1, 64 * 1024 - 1, file);
-    fclose(file);
-    return text;
-}
-
-/* Written under another name first: whoever waits for it finds it whole. */
-static void write_ready(const char *path, int listener)
-{
-    struct sockaddr_in bound;
-    socklen_t len = sizeof bound;
-    char draft[600];
-
-    getsockname(listener, (struct sockaddr *)&bound, &len);
-    snprintf(draft, sizeof draft, "%s.new", path);
-    FILE *file = fopen(draft, "w");
-    if (!file) {
-        give_up(draft);
-    }
-    fprintf(file, "127.0.0.1:%u\n", ntohs(bound.sin_port));
-    fclose(file);
-    if (rename(draft, path) != 0) {
-        give_up(path);
-    }
-}
-
 int main(int argc, char **argv)
 {
-    const char *listen_at = "127.0.0.1:0", *rule_file = NULL, *trace_file = NULL,
-               *ready_file = NULL;
-    int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--listen") == 0) {
-            listen_at = argv[i + 1];
-        } else if (strcmp(argv[i], "--target") == 0) {
-            target = parse_address(argv[i + 1]);
-        } else if (strcmp(argv[i], "--rules") == 0) {
-            rule_file = argv[i + 1];
-        } else if (strcmp(argv[i], "--trace") == 0) {
-            trace_file = argv[i + 1];
-        } else if (strcmp(argv[i], "--ready-file") == 0) {
-            ready_file = argv[i + 1];
-        }
-    }
-    if (!target.sin_port || !ready_file) {
-        fprintf(
-            stderr,
-            "usage: sql-gateway --listen A --target A [--rules F] [--trace F] --ready-file F\n");
-        return 1;
-    }
-    if (rule_file) {
-        char why[RULE_TEXT_MAX];
-        char *text = read_file(rule_file);
-        if (!rules_read(text, step_names, &rules, why)) {
-            fprintf(stderr, "sql-gateway: %s\n", why);
-            return 1;
-        }
-        free(text);
-    }
-    if (trace_file && (trace_fd = open(trace_file, O_CREAT | O_APPEND | O_WRONLY, 0644)) < 0) {
-        give_up(trace_file);
-    }
-    step_counts = mmap(NULL, MAX_STEPS * sizeof *step_counts, PROT_READ | PROT_WRITE,
-                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    struct sockaddr_in address = parse_address(listen_at);
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (step_counts == MAP_FAILED ||
-        bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
-        listen(listener, 64) != 0) {
-        give_up("listen");
-    }
-    SSL_CTX *tls = make_tls();
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGCHLD, SIG_IGN);
-    write_ready(ready_file, listener);
-    for (;;) {
-        int client = accept(listener, NULL, NULL);
-        if (client < 0) {
-            continue;
-        }
-        if (fork() == 0) {
-            close(listener);
-            serve(client, tls);
-            _exit(0);
-        }
-        close(client);
-    }
+    return gateway_main(argc, argv, "sql-gateway", step_names, make_tls, serve);
 }

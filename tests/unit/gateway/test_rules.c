@@ -122,12 +122,40 @@ static void a_rule_holds_for_its_number_and_fires_until_its_marker_is_there(void
     unlink(marker);
 }
 
+static void a_rule_says_which_of_the_steps_it_means(void **state)
+{
+    static const struct {
+        const char *which;
+        unsigned meant[4], other[4]; /* ended by 0 */
+    } rows[] = {
+        {"", {1, 2, 1000000}, {0}},     {"#3", {3}, {1, 2, 4}},
+        {"#3-5", {3, 4, 5}, {2, 6, 9}}, {"#3+", {3, 4, 1000000}, {1, 2}},
+        {"%3", {3, 6, 300}, {1, 2, 4}},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rules rules;
+        char why[RULE_TEXT_MAX], line[100];
+
+        snprintf(line, sizeof line, "commit%s before cut -", rows[i].which);
+        assert_true(rules_read(line, step_names, &rules, why));
+        for (unsigned k = 0; rows[i].meant[k]; k++) {
+            assert_non_null(rules_at(&rules, "commit", rows[i].meant[k], false));
+        }
+        for (unsigned k = 0; rows[i].other[k]; k++) {
+            assert_null(rules_at(&rules, "commit", rows[i].other[k], false));
+        }
+    }
+}
+
 static void what_is_no_rule_is_refused(void **state)
 {
-    static const char *const rows[] = {"comit before kill /m\n",  "commit#0 before kill /m\n",
-                                       "commit during kill /m\n", "commit before explode /m\n",
-                                       "commit before kill\n",    "token rewrite nothing\n",
-                                       "commit after late /m\n",  "commit after stop /m\n"};
+    static const char *const rows[] = {
+        "comit before kill /m\n",     "commit#0 before kill /m\n", "commit during kill /m\n",
+        "commit before explode /m\n", "commit before kill\n",      "token rewrite nothing\n",
+        "commit after late /m\n",     "commit after stop /m\n",    "commit#4-3 before cut /m",
+        "commit#1x before cut /m",    "commit%0 before cut /m",    "commit#+ before cut /m"};
     struct rules rules;
     char why[RULE_TEXT_MAX];
     (void)state;
@@ -146,6 +174,7 @@ int main(void)
         cmocka_unit_test(each_statement_of_the_connector_has_its_step),
         cmocka_unit_test(a_rule_file_is_read_line_by_line),
         cmocka_unit_test(a_rule_holds_for_its_number_and_fires_until_its_marker_is_there),
+        cmocka_unit_test(a_rule_says_which_of_the_steps_it_means),
         cmocka_unit_test(what_is_no_rule_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
