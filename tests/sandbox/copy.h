@@ -21,7 +21,8 @@ struct copy_context {
     struct backend *side;
     bool case_sensitive;              /* enable_case_sensitive_identifier */
     bool json_parse_truncate_strings; /* over-long strings in SUPER are cut, not refused */
-    const char *search_path;          /* as SHOW search_path prints it; NULL: the session's own */
+    bool discards_rows;      /* lines are counted, not looked at and not kept: for benches */
+    const char *search_path; /* as SHOW search_path prints it; NULL: the session's own */
 };
 
 struct copy_outcome {

@@ -19,6 +19,7 @@ struct gateway {
     bool require_tls;
     bool digest; /* demand authentication code 13, which stock libpq does not know */
     bool case_sensitive;
+    bool discards_rows; /* COPY counts lines and keeps none */
     SSL_CTX *tls;
 };
 

@@ -50,8 +50,11 @@ static void print_usage(void)
         "usage: redshift-sandbox --listen ADDRESS:PORT --backend-host HOST --backend-port N\n"
         "         --backend-user NAME --database NAME --user NAME --password-file FILE\n"
         "         [--isolation snapshot|serializable] [--require-tls] [--auth md5|digest]\n"
-        "         [--case-sensitive] [--ready-file FILE] [--certificate-out FILE]\n"
-        "COPY reads from the endpoint in AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL.\n",
+        "         [--case-sensitive] [--discard-rows] [--ready-file FILE] [--certificate-out "
+        "FILE]\n"
+        "With --discard-rows COPY counts lines and keeps none: a warehouse that costs next to "
+        "nothing,\n"
+        "for benches. COPY reads from the endpoint in AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL.\n",
         stderr);
 }
 
@@ -98,6 +101,9 @@ static bool take_argument(struct arguments *a, int option, const char *value)
     case 'c':
         g->case_sensitive = true;
         return true;
+    case 'n':
+        g->discards_rows = true;
+        return true;
     case 'r':
         a->ready_file = value;
         return true;
@@ -123,6 +129,7 @@ static bool read_arguments(int argc, char **argv, struct arguments *a)
         {"require-tls", no_argument, NULL, 't'},
         {"auth", required_argument, NULL, 'a'},
         {"case-sensitive", no_argument, NULL, 'c'},
+        {"discard-rows", no_argument, NULL, 'n'},
         {"ready-file", required_argument, NULL, 'r'},
         {"certificate-out", required_argument, NULL, 'o'},
         {NULL, 0, NULL, 0},

@@ -690,6 +690,7 @@ static bool run_copy(struct session *s, const char *text)
         .case_sensitive = strcmp(session_setting(s, "enable_case_sensitive_identifier"), "on") == 0,
         .json_parse_truncate_strings =
             strcmp(session_setting(s, "json_parse_truncate_strings"), "on") == 0,
+        .discards_rows = s->gateway->discards_rows,
         .search_path = session_setting(s, "search_path"),
     };
 

@@ -427,6 +427,16 @@ static void assert_row(const char *sql, const char *wanted)
         }                                                                                          \
     } while (0)
 
+static void rows_may_be_counted_and_discarded(void **state)
+{
+    SKIP_WITHOUT_POSTGRES();
+    static struct copy_outcome outcome;
+    struct copy_context ctx = {.session = pg.session, .side = pg.side, .discards_rows = true};
+    copy_execute(&ctx, "COPY t FROM 's3://b/a/1' " KEYS "JSON 'auto'", &outcome);
+    assert_loaded(outcome, 2);
+    assert_row("SELECT count(*) FROM public.t", "0");
+}
+
 static void a_prefix_loads_all_that_begins_with_it(void **state)
 {
     SKIP_WITHOUT_POSTGRES();
@@ -630,6 +640,7 @@ static void what_cannot_be_a_target_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORY(rows_may_be_counted_and_discarded),
         STORY(a_prefix_loads_all_that_begins_with_it),
         STORY(a_manifest_loads_a_file_as_often_as_it_is_listed),
         STORY(a_missing_mandatory_file_fails_the_load),
