@@ -299,6 +299,17 @@ void fr_peer_sample(struct fr_peer *peer)
     fr_buf_done(&text);
 }
 
+double fr_peer_cpu(const struct fr_peer *peer)
+{
+    clockid_t clock;
+    struct timespec used;
+    if (peer->pid <= 0 || clock_getcpuclockid(peer->pid, &clock) != 0 ||
+        clock_gettime(clock, &used) != 0) {
+        return 0;
+    }
+    return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
 void fr_peer_kill(struct fr_peer *peer, int signal)
 {
     if (peer->pid > 0) {

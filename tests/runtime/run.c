@@ -280,13 +280,19 @@ static void put_summary(const struct fr_run *run, enum fr_end end, struct fr_buf
                   "\"documentsPerSecond\":%.0f,\"connectorPeakRssKiB\":%ld,"
                   "\"connectorCpuSeconds\":%.3f,\"kills\":%u,\"restarts\":%u,\"sessions\":%u,"
                   "\"position\":%llu,"
-                  "\"drained\":%s}\n",
+                  "\"drained\":%s,"
+                  "\"phaseSeconds\":{\"open\":%.4f,\"apply\":%.4f,\"load\":%.4f,\"store\":%.4f},"
+                  "\"phaseCpuSeconds\":{\"open\":%.4f,\"apply\":%.4f,\"load\":%.4f,"
+                  "\"store\":%.4f}}\n",
                   (unsigned long long)run->documents, (unsigned long long)run->transactions,
                   (unsigned long long)run->loads, (unsigned long long)run->loaded,
                   (unsigned long long)run->stores, (unsigned long long)run->updates,
                   (unsigned long long)run->deletes, run->seconds, (double)run->documents / seconds,
                   peak_rss_kib, cpu_seconds, run->kills, run->restarts, run->sessions,
-                  (unsigned long long)run->position, fr_session_is_drained(run) ? "true" : "false");
+                  (unsigned long long)run->position, fr_session_is_drained(run) ? "true" : "false",
+                  run->phase_seconds[0], run->phase_seconds[1], run->phase_seconds[2],
+                  run->phase_seconds[3], run->phase_cpu[0], run->phase_cpu[1], run->phase_cpu[2],
+                  run->phase_cpu[3]);
 }
 
 /* Kills that never fired make a kill test prove nothing: they are told. A delayed one may lose

@@ -60,6 +60,10 @@ struct fr_options {
     const char *hard_delete; /* "yes", "no" or NULL: as the configuration says */
 };
 
+/* Where the seconds of a session go: until Opened, until Acknowledged, Flushed, StartedCommit.
+   Loads that are sent before Acknowledged count as apply. */
+enum fr_phase { FR_PHASE_OPEN, FR_PHASE_APPLY, FR_PHASE_LOAD, FR_PHASE_STORE, FR_PHASE_COUNT };
+
 /* One process of the session and the keys it owns. */
 struct fr_shard {
     struct fr_run *run;
@@ -115,6 +119,8 @@ struct fr_run {
     uint64_t documents, transactions, loads, loaded, stores, deletes, updates;
     unsigned kills, restarts;
     double seconds;
+    double phase_seconds[FR_PHASE_COUNT], phase_cpu[FR_PHASE_COUNT];
+    double mark_seconds, mark_cpu; /* when the phase began */
 
     struct fr_buf verdict; /* one line: the rule, the failure or the mismatch */
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "exchange.h"
 
@@ -121,6 +122,34 @@ static enum fr_end open_session(struct fr_run *run)
         end = take_opened(&run->shards[i]);
     }
     return end;
+}
+
+/* ---------------------------------------------------------------- the clock */
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* The phase that begins now is told when it ends. */
+static void mark_phase(struct fr_run *run)
+{
+    run->mark_seconds = now_seconds();
+    run->mark_cpu = 0;
+    for (unsigned i = 0; i < run->shard_count; i++) {
+        run->mark_cpu += fr_peer_cpu(&run->shards[i].peer);
+    }
+}
+
+static void end_phase(struct fr_run *run, enum fr_phase phase)
+{
+    const double seconds = run->mark_seconds;
+    const double cpu = run->mark_cpu;
+    mark_phase(run);
+    run->phase_seconds[phase] += run->mark_seconds - seconds;
+    run->phase_cpu[phase] += run->mark_cpu - cpu;
 }
 
 /* ---------------------------------------------------------------- planning */
@@ -742,6 +771,7 @@ static enum fr_end commit(struct fr_run *run, const struct plan *plan)
 {
     enum fr_end end = check_silence(run);
     end = end == FR_OK ? start_commit(run, plan) : end;
+    end_phase(run, FR_PHASE_STORE);
     if (end != FR_OK) {
         return end;
     }
@@ -784,6 +814,7 @@ static enum fr_end transact(struct fr_run *run, const struct plan *plan)
     run->high_water = plan->to > run->high_water ? plan->to : run->high_water;
     if (run->options.early == FR_EARLY_NONE) {
         end = wait_acknowledged(run);
+        end_phase(run, FR_PHASE_APPLY);
     }
     if (end == FR_OK && run->source.generates) {
         end = send_generated_loads(run, plan);
@@ -792,7 +823,11 @@ static enum fr_end transact(struct fr_run *run, const struct plan *plan)
         end = end == FR_OK ? send_loads(run) : end;
     }
     end = end == FR_OK ? wait_acknowledged(run) : end;
+    if (run->options.early != FR_EARLY_NONE) {
+        end_phase(run, FR_PHASE_APPLY);
+    }
     end = end == FR_OK ? flush_loads(run) : end;
+    end_phase(run, FR_PHASE_LOAD);
     if (end == FR_OK) {
         end = run->source.generates ? send_generated_stores(run, plan) : send_stores(run);
     }
@@ -817,6 +852,7 @@ static enum fr_end end_after_acknowledge(struct fr_shard *shard)
         end = fr_exchange_expect(shard, "acknowledged", &body);
     }
     end = end == FR_OK ? take_acknowledged(shard, body) : end;
+    end_phase(shard->run, FR_PHASE_APPLY);
     return end == FR_OK ? fr_exchange_expect_end(shard, false) : end;
 }
 
@@ -844,7 +880,10 @@ enum fr_end fr_session_transactions(struct fr_run *run)
     run->started_patches.len = 0;
     run->acknowledged_patches.len = 0;
     run->flushed_patches.len = 0;
+    run->mark_seconds = now_seconds();
+    run->mark_cpu = 0;
     enum fr_end end = open_session(run);
+    end_phase(run, FR_PHASE_OPEN);
     while (end == FR_OK) {
         bool stop = is_over(run);
         if (stop && (trailed || is_left_undrained(run))) {
