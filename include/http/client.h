@@ -5,6 +5,10 @@
  * HTTP/1.1 exchanges over libcurl's multi interface, driven by the loop. Connections are kept alive
  * and bounded per host. No redirects are followed, no response is interpreted: status, headers and
  * body are facts for the caller. Only network failures are errors.
+ *
+ * A proxy of the environment stands in between (https_proxy, http_proxy, all_proxy, no_proxy, as
+ * libcurl-env(3) tells), except to loopback and link-local addresses. TLS at least 1.2 is spoken
+ * through it with the other side itself.
  */
 
 #include "base/chain.h"
@@ -51,7 +55,8 @@ struct http_request {
 
 /* done(ctx, err): err NULL when a complete response arrived, whatever its status; otherwise an
  * ERROR_HTTP or ERROR_TIMEOUT of class RETRY (resolver, connect, reset, stall) or CONFIG (bad URL,
- * certificate refused), or ERROR_CANCELLED. Texts name host and port, never the query string. */
+ * certificate refused, TLS too old, a proxy that refuses), or ERROR_CANCELLED. Texts name host and
+ * port, never the query string nor the proxy's URL. */
 struct http_exchange *http_start(struct http_client *client,
                                  const struct http_request *request,
                                  op_done_fn *done,

@@ -27,17 +27,22 @@ static const struct op_kind exchange_kind = {"exchange", state_names, HTTP_EXCHA
 
 /* ---------------------------------------------------------------- the request, copied */
 
-static bool is_loopback(const char *host)
+/* Loopback, and the addresses of this link at which clouds give a machine its own keys:
+ * 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291) and fd00:ec2::/32 (Amazon's, for the same
+ * services). Asked through a proxy they would give the keys of the proxy's machine. */
+static bool is_near(const char *host)
 {
     struct in_addr v4;
 
-    if (strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0) {
+    if (strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
+        strncasecmp(host, "[fe80:", 6) == 0 || strncasecmp(host, "[fd00:ec2:", 10) == 0) {
         return true;
     }
-    return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
+    return inet_pton(AF_INET, host, &v4) == 1 &&
+           (ntohl(v4.s_addr) >> 24 == 127 || ntohl(v4.s_addr) >> 16 == 0xa9fe);
 }
 
-/* Fills in peer and is_loopback; leaves peer NULL when the URL is none. */
+/* Fills in peer and is_near; leaves peer NULL when the URL is none. */
 static void read_url(struct http_exchange *exchange)
 {
     CURLU *url = curl_url();
@@ -54,7 +59,7 @@ static void read_url(struct http_exchange *exchange)
         buf_printf(&peer, "%s:%s", host, port);
         if (!buf_is_full(&peer)) {
             exchange->peer = buf_take(&peer, &(size_t){0});
-            exchange->is_loopback = is_loopback(host);
+            exchange->is_near = is_near(host);
         }
         buf_done(&peer);
     }
@@ -310,9 +315,10 @@ static void prepare_trust(struct http_exchange *exchange, CURL *easy, const char
         curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file);
         curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
     }
-    if (exchange->is_loopback) {
-        curl_easy_setopt(easy, CURLOPT_NOPROXY,
-                         "*"); /* else by http_proxy, https_proxy, no_proxy */
+    if (exchange->is_near) {
+        /* Else libcurl goes by https_proxy, http_proxy, all_proxy and no_proxy
+         * (libcurl-env(3)). */
+        curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
     }
 }
 
@@ -352,6 +358,9 @@ void http_exchange_end(struct http_exchange *exchange, CURLcode result)
     if (curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK) {
         exchange->status = (unsigned)status;
     }
+    if (curl_easy_getinfo(exchange->easy, CURLINFO_HTTP_CONNECTCODE, &status) == CURLE_OK) {
+        exchange->proxy_status = (unsigned)status;
+    }
     exchange->ended = true;
     exchange->result = result;
     op_mark(&exchange->op);
@@ -375,7 +384,7 @@ struct result_row {
 
 static const struct result_row result_rows[] = {
     RESULT(CURLE_COULDNT_RESOLVE_HOST, ERROR_RETRY, true),
-    RESULT(CURLE_COULDNT_RESOLVE_PROXY, ERROR_RETRY, false),
+    RESULT(CURLE_COULDNT_RESOLVE_PROXY, ERROR_RETRY, true),
     RESULT(CURLE_COULDNT_CONNECT, ERROR_RETRY, true),
     RESULT(CURLE_OPERATION_TIMEDOUT, ERROR_RETRY, false),
     RESULT(CURLE_SEND_ERROR, ERROR_RETRY, true),
@@ -402,14 +411,59 @@ static const struct result_row *find_result(CURLcode result)
     return &other;
 }
 
+/* What libcurl says of a proxy's URL that it cannot use has the whole URL in it, password included.
+ */
+static bool is_about_a_url(const char *text)
+{
+    return strchr(text, '@') || strstr(text, "://") || strstr(text, "proxy syntax");
+}
+
+static const char *words_of(const struct http_exchange *exchange, const struct result_row *row)
+{
+    const char *text = exchange->error_text;
+
+    return row->is_text_safe && text[0] != '\0' && !is_about_a_url(text)
+               ? text
+               : curl_easy_strerror(exchange->result);
+}
+
+/* 4xx: it will not, and says so; 5xx: it could not reach the other side, which may change. */
+static struct error *explain_proxy(const struct http_exchange *exchange)
+{
+    bool is_refusal = exchange->proxy_status / 100 == 4;
+    char origin[16];
+
+    (void)snprintf(origin, sizeof(origin), "%u", exchange->proxy_status);
+    struct error *err =
+        error_new_from(ERROR_HTTP, is_refusal ? ERROR_CONFIG : ERROR_RETRY, origin,
+                       "the proxy in front of %s opened no connection", exchange->peer);
+    if (exchange->proxy_status == 407) {
+        error_set_hint(err, "The proxy wants a user and a password: https_proxy in the environment "
+                            "is http://USER:PASSWORD@HOST:PORT.");
+    } else if (is_refusal) {
+        error_set_hint(err,
+                       "The proxy of https_proxy does not allow this host. Let it, or name the "
+                       "host in no_proxy.");
+    }
+    return err;
+}
+
+/* OpenSSL's words for a server that has nothing as new as we ask for. */
+static bool speaks_old_tls(const struct http_exchange *exchange)
+{
+    return exchange->result == CURLE_SSL_CONNECT_ERROR &&
+           (strstr(exchange->error_text, "unsupported protocol") ||
+            strstr(exchange->error_text, "protocol version"));
+}
+
 static struct error *explain_result(const struct http_exchange *exchange)
 {
     const struct result_row *row = find_result(exchange->result);
-    const char *text = row->is_text_safe && exchange->error_text[0] != '\0'
-                           ? exchange->error_text
-                           : curl_easy_strerror(exchange->result);
     struct error *err;
 
+    if (exchange->proxy_status >= 300) {
+        return explain_proxy(exchange);
+    }
     if (exchange->is_too_large) {
         return error_new(ERROR_HTTP, ERROR_FATAL, "%s answered with more than %zu bytes",
                          exchange->peer, exchange->max_response_bytes);
@@ -423,7 +477,11 @@ static struct error *explain_result(const struct http_exchange *exchange)
                          exchange->peer, (unsigned long long)exchange->connect_timeout_ms);
     }
     err = error_new_from(ERROR_HTTP, row->cls, row->name, "exchange with %s: %s", exchange->peer,
-                         text);
+                         words_of(exchange, row));
+    if (speaks_old_tls(exchange)) {
+        error_set_class(err, ERROR_CONFIG);
+        error_set_hint(err, "The server must speak TLS 1.2 or later.");
+    }
     if (exchange->result == CURLE_PEER_FAILED_VERIFICATION) {
         error_set_hint(err, "The server's certificate was not accepted. Check the host's name, and "
                             "that its issuer is among the trusted authorities.");

@@ -27,8 +27,8 @@ struct http_exchange {
 
     /* The request, copied. */
     char *method, *url;
-    char *peer; /* "host:port", for errors and for counting connections; NULL: the URL is bad */
-    bool is_loopback;
+    char *peer;   /* "host:port", for errors and for counting connections; NULL: the URL is bad */
+    bool is_near; /* on this machine or this link: no proxy stands in between */
     struct curl_slist *headers;
     const struct chain *body_chain; /* lent, like body */
     struct span body;
@@ -49,6 +49,7 @@ struct http_exchange {
     bool connected, ended, is_too_large, headers_too_large;
     bool was_resent; /* the body was read again from its start */
     CURLcode result;
+    unsigned proxy_status;     /* of the proxy's answer to CONNECT; 0: no proxy, or no answer */
     uint64_t moved_bytes;      /* both directions, as curl counts them */
     uint64_t last_progress_ms; /* when moved_bytes or the headers last grew */
 

@@ -2,12 +2,11 @@
 
 #include "http_peer.h"
 
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
+#include "tls_server.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -202,6 +201,56 @@ static bool answer(struct connection *connection,
     return rule->way == HTTP_PEER_ANSWER;
 }
 
+/* Takes what one side has for the other; false at its end. */
+static bool pass(int from, int to, size_t *ret_len)
+{
+    char bytes[16384];
+    ssize_t got = recv(from, bytes, sizeof(bytes), 0);
+
+    *ret_len = got > 0 ? (size_t)got : 0;
+    return got > 0 && send(to, bytes, (size_t)got, MSG_NOSIGNAL) == got;
+}
+
+static void relay(int client, int server, size_t limit)
+{
+    struct pollfd fds[2] = {{.fd = client, .events = POLLIN}, {.fd = server, .events = POLLIN}};
+    size_t came_back = 0, len = 0;
+
+    while (poll(fds, 2, -1) > 0) {
+        if (fds[0].revents != 0 && !pass(client, server, &len)) {
+            return;
+        }
+        if (fds[1].revents != 0) {
+            if (!pass(server, client, &len)) {
+                return;
+            }
+            came_back += len;
+            if (limit > 0 && came_back >= limit) {
+                return;
+            }
+        }
+    }
+}
+
+static void run_tunnel(struct connection *connection,
+                       const struct http_rule *rule,
+                       const struct http_peer_request *request)
+{
+    static const char ready[] = "HTTP/1.1 200 Connection established\r\n\r\n";
+    const char *colon = strrchr(request->target, ':');
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)},
+                                  .sin_port =
+                                      htons((uint16_t)(colon ? strtoul(colon + 1, NULL, 10) : 0))};
+    int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    must(server >= 0, "socket");
+    must(connect(server, (struct sockaddr *)&address, sizeof(address)) == 0, "connect");
+    send_all(connection, ready, sizeof(ready) - 1);
+    relay(connection->fd, server, rule->after_bytes);
+    close(server);
+}
+
 /* One request and its answer; false when the connection is to be closed. */
 static bool serve(struct http_peer *peer, struct connection *connection)
 {
@@ -240,6 +289,9 @@ static bool serve(struct http_peer *peer, struct connection *connection)
         return false;
     case HTTP_PEER_SILENCE:
         (void)!receive(connection, &byte, 1);
+        return false;
+    case HTTP_PEER_TUNNEL:
+        run_tunnel(connection, rule, request);
         return false;
     case HTTP_PEER_ANSWER:
     case HTTP_PEER_CUT:
@@ -297,42 +349,21 @@ static void *run_acceptor(void *ctx)
     }
 }
 
-/* A key and a certificate of an hour for 127.0.0.1; the certificate also as a file. */
-static void make_tls(struct http_peer *peer)
+static void make_tls(struct http_peer *peer, bool is_old)
 {
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *certificate = X509_new();
-    X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "IP:127.0.0.1");
-    FILE *file;
-    int fd;
-
-    peer->tls = SSL_CTX_new(TLS_server_method());
-    must(peer->tls && key && certificate && names, "OpenSSL");
-    ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-    X509_set_version(certificate, X509_VERSION_3);
-    X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-    X509_set_pubkey(certificate, key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
-                               (const unsigned char *)"http peer", -1, -1, 0);
-    X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
-    X509_add_ext(certificate, names, -1);
-    must(X509_sign(certificate, key, EVP_sha256()) > 0, "X509_sign");
-    must(SSL_CTX_use_certificate(peer->tls, certificate) == 1, "SSL_CTX_use_certificate");
-    must(SSL_CTX_use_PrivateKey(peer->tls, key) == 1, "SSL_CTX_use_PrivateKey");
-
     snprintf(peer->certificate, sizeof(peer->certificate), "/tmp/http-peer-XXXXXX");
-    fd = mkstemp(peer->certificate);
-    must(fd >= 0, "mkstemp");
-    file = fdopen(fd, "w");
-    must(file && PEM_write_X509(file, certificate) == 1 && fclose(file) == 0, "certificate");
-    X509_EXTENSION_free(names);
-    X509_free(certificate);
-    EVP_PKEY_free(key);
+    int fd = mkstemp(peer->certificate);
+    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+
+    must(file != NULL, "certificate");
+    peer->tls = tls_server_new(file, is_old);
+    must(fclose(file) == 0, "certificate");
 }
 
+enum peer_tls { PLAIN, TLS, OLD_TLS };
+
 static struct http_peer *
-start_peer(const struct http_rule *rules, unsigned rule_count, bool with_tls)
+start_peer(const struct http_rule *rules, unsigned rule_count, enum peer_tls tls)
 {
     struct http_peer *peer = calloc(1, sizeof(*peer));
     struct sockaddr_in address = {.sin_family = AF_INET,
@@ -344,9 +375,9 @@ start_peer(const struct http_rule *rules, unsigned rule_count, bool with_tls)
     peer->rules = rules;
     peer->rule_count = rule_count;
     pthread_mutex_init(&peer->lock, NULL);
-    if (with_tls) {
+    if (tls != PLAIN) {
         signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
-        make_tls(peer);
+        make_tls(peer, tls == OLD_TLS);
     }
     peer->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     must(peer->listener >= 0, "socket");
@@ -360,12 +391,17 @@ start_peer(const struct http_rule *rules, unsigned rule_count, bool with_tls)
 
 struct http_peer *http_peer_start(const struct http_rule *rules, unsigned rule_count)
 {
-    return start_peer(rules, rule_count, false);
+    return start_peer(rules, rule_count, PLAIN);
 }
 
 struct http_peer *http_peer_start_tls(const struct http_rule *rules, unsigned rule_count)
 {
-    return start_peer(rules, rule_count, true);
+    return start_peer(rules, rule_count, TLS);
+}
+
+struct http_peer *http_peer_start_old_tls(const struct http_rule *rules, unsigned rule_count)
+{
+    return start_peer(rules, rule_count, OLD_TLS);
 }
 
 const char *http_peer_certificate(const struct http_peer *peer)

@@ -17,6 +17,10 @@ enum http_peer_way {
     HTTP_PEER_RESET,      /* after_bytes of the request's body are read, then a TCP reset */
     HTTP_PEER_SILENCE,    /* the request is read, nothing is said until the other side hangs up */
     HTTP_PEER_ANSWER_END, /* the whole answer, then a close that the answer does not announce */
+    /* As a proxy answers CONNECT: 200, and then the bytes of both sides, with the port of the
+     * request's target on loopback, whatever host it names. after_bytes: so many come back, then a
+     * close; 0: all. */
+    HTTP_PEER_TUNNEL,
 };
 
 struct http_rule {
@@ -45,9 +49,12 @@ struct http_peer;
 
 /* The rules are lent until http_peer_stop. Aborts the test when it cannot listen. */
 struct http_peer *http_peer_start(const struct http_rule *rules, unsigned rule_count);
-/* The same over TLS, with a certificate made for 127.0.0.1 and signed by itself. Its file, for
- * those who are to trust it, lies in the temporary folder until http_peer_stop. */
+/* The same over TLS, with a certificate made for 127.0.0.1 and peer.test (a name that no resolver
+ * knows, RFC 6761) and signed by itself. Its file, for those who are to trust it, lies in the
+ * temporary folder until http_peer_stop. */
 struct http_peer *http_peer_start_tls(const struct http_rule *rules, unsigned rule_count);
+/* The same, but it speaks nothing newer than TLS 1.1. */
+struct http_peer *http_peer_start_old_tls(const struct http_rule *rules, unsigned rule_count);
 const char *http_peer_certificate(const struct http_peer *peer);
 void http_peer_stop(struct http_peer *peer);
 unsigned http_peer_port(const struct http_peer *peer);

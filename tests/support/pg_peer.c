@@ -5,10 +5,13 @@
 
 #include "support/pg_peer.h"
 
+#include "support/tls_server.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -342,6 +345,25 @@ static bool read_startup(struct pg_peer *peer)
     }
 }
 
+/* The handshake's outcome is noted; afterwards there is nothing to be said on this connection. */
+static bool offer_old_tls(struct pg_peer *peer)
+{
+    char request[8];
+    SSL_CTX *context = tls_server_new(NULL, true);
+    SSL *tls = SSL_new(context);
+
+    (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
+    bool was_asked = read_bytes(peer, request, sizeof(request)) &&
+                     get32(request + 4) == SSL_REQUEST && send_bytes(peer, "S", 1);
+    if (was_asked && tls && SSL_set_fd(tls, peer->fd) == 1) {
+        const char *line = SSL_accept(tls) == 1 ? "old tls accepted" : "old tls refused";
+        note(peer, line, strlen(line));
+    }
+    SSL_free(tls);
+    SSL_CTX_free(context);
+    return was_asked;
+}
+
 /* ---------------------------------------------------------------- the script */
 
 static void *play(void *ctx)
@@ -483,6 +505,9 @@ static bool play_step(struct pg_peer *peer, const char *step)
 
     if (STEP("startup")) {
         return read_startup(peer);
+    }
+    if (STEP("oldtls")) {
+        return offer_old_tls(peer);
     }
     if (STEP("ok")) {
         return send_ok(peer);

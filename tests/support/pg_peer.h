@@ -9,6 +9,8 @@
  * Steps, one text each; words are divided by blanks, "..." is the rest of the step:
  *
  *      startup         reads the startup message (answers N to a request for TLS)
+ *      oldtls          answers S to a request for TLS, and speaks nothing newer than TLS 1.1; what
+ *                      comes of the handshake is kept as a line
  *      ok              AuthenticationOk, a few settings, the cancel key, ReadyForQuery
  *      auth CODE       an authentication request with that code (md5 gets a salt)
  *      password        reads the answer to it

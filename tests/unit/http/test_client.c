@@ -220,29 +220,41 @@ static void a_chain_arrives_whole(void **state)
     chain_pool_free(pool);
 }
 
-/* The server closes after its first answer without saying so; the second request finds out only
- * when it was sent, and its body is read again from the start. */
+/* The server closes after its first answer without saying so. When the second request finds out
+ * while its answer is awaited, its body is read again from the start; when its bytes were still
+ * being sent, libcurl gives up, and it is for the caller to try again. Which of the two is the
+ * system's choice, so the first is waited for. */
 static void a_body_is_read_again_when_a_kept_connection_was_closed(void **state)
 {
     static const struct http_rule rules[] = {
         {.method = "GET", .way = HTTP_PEER_ANSWER_END, .status = 200},
         {.method = "PUT", .status = 200}};
-    struct http_peer_request seen;
-    struct world world;
-    struct result first, second;
+    bool was_read_again = false;
 
     (void)state;
-    set_up(&world, rules, 2, 1);
-    start(&world, &first, (struct http_request){0}, "/");
-    start(&world, &second, (struct http_request){.method = "PUT", .body = SPAN_LIT("again")}, "/k");
-    loop_run(world.loop);
-    assert_null(first.err);
-    assert_null(second.err);
-    assert_true(http_peer_request(world.peer, "PUT", "/k", 0, &seen));
-    assert_string_equal(seen.body, "again");
-    end(&first);
-    end(&second);
-    tear_down(&world);
+    for (unsigned i = 0; i < 100 && !was_read_again; i++) {
+        struct http_peer_request seen;
+        struct world world;
+        struct result first, second;
+
+        set_up(&world, rules, 2, 1);
+        start(&world, &first, (struct http_request){0}, "/");
+        start(&world, &second, (struct http_request){.method = "PUT", .body = SPAN_LIT("again")},
+              "/k");
+        loop_run(world.loop);
+        assert_null(first.err);
+        if (second.err) {
+            assert_int_equal(error_class_of(second.err), ERROR_RETRY);
+        } else {
+            assert_true(http_peer_request(world.peer, "PUT", "/k", 0, &seen));
+            assert_string_equal(seen.body, "again");
+            was_read_again = true;
+        }
+        end(&first);
+        end(&second);
+        tear_down(&world);
+    }
+    assert_true(was_read_again);
 }
 
 struct counted {
@@ -472,6 +484,36 @@ static void a_certificate_is_trusted_or_refused(void **state)
     }
 }
 
+static void a_server_that_speaks_only_old_tls_is_refused(void **state)
+{
+    static const struct http_rule rules[] = {{.body = "hello"}};
+    struct world world = {.loop = loop_new(), .running = 1};
+    struct result result = {.world = &world};
+    char url[64];
+
+    (void)state;
+    world.peer = http_peer_start_old_tls(rules, 1);
+    const struct http_client_options options = {.max_host_connections = 1,
+                                                .ca_file = http_peer_certificate(world.peer)};
+    world.client = http_client_new(world.loop, &options);
+    snprintf(url, sizeof(url), "https://127.0.0.1:%u/k", http_peer_port(world.peer));
+    const struct http_request request = {.method = "GET",
+                                         .url = url,
+                                         .connect_timeout_ms = 5000,
+                                         .stall_timeout_ms = 5000,
+                                         .max_response_bytes = 100};
+    result.exchange = http_start(world.client, &request, exchange_done, &result);
+    loop_run(world.loop);
+    assert_non_null(result.err);
+    if (error_class_of(result.err) != ERROR_CONFIG ||
+        !strstr(error_hint(result.err), "TLS 1.2 or later") ||
+        http_peer_count(world.peer, NULL, NULL) != 0) {
+        fail_msg("%s / %s", error_text(result.err), error_hint(result.err));
+    }
+    end(&result);
+    tear_down(&world);
+}
+
 /* ---------------------------------------------------------------- cancel */
 
 static void a_cancel_before_the_start_sends_nothing(void **state)
@@ -538,6 +580,7 @@ int main(void)
         cmocka_unit_test(each_failure_has_a_class_and_names_the_peer),
         cmocka_unit_test(addresses_that_lead_nowhere_are_told_apart),
         cmocka_unit_test(a_certificate_is_trusted_or_refused),
+        cmocka_unit_test(a_server_that_speaks_only_old_tls_is_refused),
         cmocka_unit_test(a_cancel_before_the_start_sends_nothing),
         cmocka_unit_test(cancels_in_the_middle_of_answers_end_quietly),
     };

@@ -20,7 +20,8 @@
 
 /* One conversation: connect, run up to two batches, close. */
 struct trial {
-    bool goes_via;       /* the server is reached by another address than its own */
+    bool goes_via; /* the server is reached by another address than its own */
+    bool must_encrypt;
     char explained[512]; /* what explain was given */
     struct pg_peer *peer;
     struct loop *loop;
@@ -205,7 +206,7 @@ static struct pgc_options options_for(struct trial *trial, const struct secret *
         .user = "someone",
         .password = password,
         .database = "d b='x'",
-        .tls = PGC_TLS_PREFER,
+        .tls = trial->must_encrypt ? PGC_TLS_REQUIRE : PGC_TLS_PREFER,
         .application_name = "flow",
         .connect_timeout_ms = trial->timeout_ms ? trial->timeout_ms : 60000,
         .figures = &trial->figures,
@@ -414,6 +415,22 @@ static void who_knows_the_cause_of_a_failed_connect_tells_it(void **state)
     assert_non_null(trial.connect_err);
     assert_string_equal(error_text(trial.connect_err), "the road is closed");
     assert_non_null(strstr(trial.explained, "connecting to warehouse.invalid port 5439"));
+    end_trial(&trial);
+}
+
+/* libpq says "SSL error: unsupported protocol"; nothing was told to the server before. */
+static void a_server_that_speaks_only_old_tls_is_refused(void **state)
+{
+    static const char *const script[] = {"oldtls", NULL};
+    struct trial trial = {.must_encrypt = true};
+
+    (void)state;
+    play(&trial, script);
+    assert_non_null(trial.connect_err);
+    if (!strstr(error_text(trial.connect_err), "SSL error") ||
+        strcmp(pg_peer_heard(trial.peer), "old tls refused\n") != 0) {
+        fail_msg("%s; heard %s", error_text(trial.connect_err), pg_peer_heard(trial.peer));
+    }
     end_trial(&trial);
 }
 
@@ -825,6 +842,7 @@ int main(void)
         cmocka_unit_test(a_failed_connect_says_why_and_where),
         cmocka_unit_test(a_server_may_be_reached_by_another_address),
         cmocka_unit_test(who_knows_the_cause_of_a_failed_connect_tells_it),
+        cmocka_unit_test(a_server_that_speaks_only_old_tls_is_refused),
         cmocka_unit_test(a_port_without_listener_refuses),
         cmocka_unit_test(results_come_in_order_and_flights_wait),
         cmocka_unit_test(bytes_may_come_one_by_one),
