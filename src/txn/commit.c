@@ -45,8 +45,7 @@ enum verdict {
 /* One binding's entries of all ranges together. */
 struct commit_work {
     struct plan_work plan;
-    struct names store_files,
-        delete_files; /* of all its entries: for manifests and the explanation */
+    struct names files[ENTRY_ROLES]; /* of all its entries: for manifests and the explanation */
 };
 
 #define TOKENS_MAX_BYTES ((size_t)1024000) /* VARBYTE(1024000) */
@@ -213,13 +212,13 @@ static void append_widenings(struct commit_op *self,
     (void)self;
 }
 
-static void count_rows(struct plan_work *work, const struct entry *entry)
+/* One entry that nobody counted makes the sum one that nobody knows. */
+static void count_rows(struct plan_staged *sum, const struct entry *entry, enum entry_role role)
 {
-    if (entry->is_uncounted || work->store_rows == PLAN_UNCOUNTED) {
-        work->store_rows = work->delete_rows = PLAN_UNCOUNTED;
+    if (entry->is_uncounted || sum->rows == PLAN_UNCOUNTED) {
+        sum->rows = PLAN_UNCOUNTED;
     } else {
-        work->store_rows += entry->store_rows;
-        work->delete_rows += entry->delete_rows;
+        sum->rows += entry->staged[role].rows;
     }
 }
 
@@ -252,12 +251,12 @@ static void gather(struct commit_op *self, unsigned binding)
             continue;
         }
         found = true;
-        append_names(self, &work->store_files, &entry->store_files);
-        append_names(self, &work->delete_files, &entry->delete_files);
+        for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+            append_names(self, &work->files[role], &entry->staged[role].files);
+            count_rows(&work->plan.staged[role], entry, role);
+            work->plan.zstd |= is_zstd(&entry->staged[role].files);
+        }
         append_widenings(self, work, bound, &entry->widen);
-        count_rows(&work->plan, entry);
-        work->plan.zstd |= is_zstd(&entry->store_files) || is_zstd(&entry->delete_files);
-        work->plan.must_merge |= entry->must_merge;
     }
     self->work_count += found;
 }
@@ -271,16 +270,19 @@ static void gather_all(struct commit_op *self)
     }
 }
 
-static struct span
-put_manifest(struct commit_op *self, unsigned binding, const char *role, const struct names *files)
+static struct span put_manifest(struct commit_op *self,
+                                unsigned binding,
+                                enum entry_role role,
+                                const struct names *files)
 {
     struct txn *txn = self->txn;
 
     if (files->count == 0) {
         return SPAN_NONE;
     }
-    struct span key = span_of(arena_printf(self->arena, "%sr%06" PRIu64 "-a%u-b%04u-%s.manifest",
-                                           txn->prefix, txn->round, self->listings, binding, role));
+    struct span key =
+        span_of(arena_printf(self->arena, "%sr%06" PRIu64 "-a%u-b%04u-%s.manifest", txn->prefix,
+                             txn->round, self->listings, binding, entry_role_name(role)));
     manifests_put(&self->manifests, key, files, &self->trash);
     return key;
 }
@@ -353,10 +355,10 @@ static void start_listing(struct commit_op *self)
     manifests_init(&self->manifests, self->txn, &self->op);
     for (unsigned i = 0; i < self->work_count; i++) {
         struct commit_work *work = &self->works[i];
-        work->plan.store_manifest =
-            put_manifest(self, work->plan.binding, "store", &work->store_files);
-        work->plan.delete_manifest =
-            put_manifest(self, work->plan.binding, "delete", &work->delete_files);
+        for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+            work->plan.staged[role].manifest =
+                put_manifest(self, work->plan.binding, role, &work->files[role]);
+        }
     }
     op_fail(&self->op, make_plan(self));
     op_set_state(&self->op, COMMIT_LISTING);
@@ -507,8 +509,10 @@ static struct names copied_files(void *ctx, unsigned binding)
     while (i + 1 < self->work_count && self->works[i].plan.binding != binding) {
         i++;
     }
-    struct names files = self->works[i].store_files;
-    append_names(self, &files, &self->works[i].delete_files);
+    struct names files = {0};
+    for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+        append_names(self, &files, &self->works[i].files[role]);
+    }
     return files;
 }
 
@@ -659,11 +663,11 @@ static void settle(struct commit_op *self)
     for (unsigned i = 0; i < self->selected.count; i++) {
         const struct entry *entry = &self->selected.items[i];
         tokens_set(&txn->own_tokens, txn->tokens_arena, entry->state_key, entry->range, entry->id);
-        for (unsigned k = 0; k < entry->store_files.count; k++) {
-            trash_add(&files, entry->store_files.items[k]);
-        }
-        for (unsigned k = 0; k < entry->delete_files.count; k++) {
-            trash_add(&files, entry->delete_files.items[k]);
+        for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+            const struct names *staged = &entry->staged[role].files;
+            for (unsigned k = 0; k < staged->count; k++) {
+                trash_add(&files, staged->items[k]);
+            }
         }
     }
     buf_init(&patch, TXN_ARENA_BYTES);

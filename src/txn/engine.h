@@ -61,9 +61,8 @@ struct bound {
     struct stage_writer *lookup; /* keys to look up, NULL until the first */
     struct row_facts lookup_facts;
 
-    struct stage_writer *put, *del; /* rows to store, keys to delete; NULL until the first */
-    struct row_facts put_facts, del_facts;
-    bool must_merge; /* a stored document existed */
+    struct stage_writer *writers[ENTRY_ROLES]; /* NULL until the role's first row */
+    struct row_facts facts[ENTRY_ROLES];
     char id[TEXT_UUID_LEN + 1];
 };
 

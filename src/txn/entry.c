@@ -17,6 +17,13 @@ void range_text(char out[RANGE_TEXT_LEN + 1], uint32_t key_begin, uint32_t key_e
     snprintf(out, RANGE_TEXT_LEN + 1, "%08x-%08x", key_begin, key_end);
 }
 
+const char *entry_role_name(enum entry_role role)
+{
+    static const char *const names[] = {
+        [ENTRY_DELETE] = "delete", [ENTRY_MERGE] = "merge", [ENTRY_STORE] = "store"};
+    return names[role];
+}
+
 /* ---------------------------------------------------------------- lists */
 
 static void *grow(struct arena *arena, void *items, unsigned count, unsigned *cap, size_t size)
@@ -44,18 +51,18 @@ static struct names copy_names(struct arena *arena, const struct names *names)
 void entries_add(struct entries *list, struct arena *arena, const struct entry *entry)
 {
     list->items = grow(arena, list->items, list->count, &list->cap, sizeof *list->items);
-    list->items[list->count++] = (struct entry){
+    struct entry *copy = &list->items[list->count++];
+    *copy = (struct entry){
         .state_key = arena_span(arena, entry->state_key),
         .range = arena_span(arena, entry->range),
         .id = arena_span(arena, entry->id),
-        .store_files = copy_names(arena, &entry->store_files),
-        .delete_files = copy_names(arena, &entry->delete_files),
-        .store_rows = entry->store_rows,
-        .delete_rows = entry->delete_rows,
         .is_uncounted = entry->is_uncounted,
-        .must_merge = entry->must_merge,
         .widen = copy_names(arena, &entry->widen),
     };
+    for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+        copy->staged[role].files = copy_names(arena, &entry->staged[role].files);
+        copy->staged[role].rows = entry->staged[role].rows;
+    }
 }
 
 const struct entry *
@@ -85,10 +92,14 @@ static bool names_are_same(const struct names *a, const struct names *b)
 
 bool entry_is_same(const struct entry *a, const struct entry *b)
 {
-    return span_equal(a->id, b->id) && names_are_same(&a->store_files, &b->store_files) &&
-           names_are_same(&a->delete_files, &b->delete_files) && a->store_rows == b->store_rows &&
-           a->delete_rows == b->delete_rows && a->is_uncounted == b->is_uncounted &&
-           a->must_merge == b->must_merge && names_are_same(&a->widen, &b->widen);
+    bool is_same = span_equal(a->id, b->id) && a->is_uncounted == b->is_uncounted &&
+                   names_are_same(&a->widen, &b->widen);
+
+    for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+        is_same = is_same && a->staged[role].rows == b->staged[role].rows &&
+                  names_are_same(&a->staged[role].files, &b->staged[role].files);
+    }
+    return is_same;
 }
 
 /* ---------------------------------------------------------------- reading entries */
@@ -159,40 +170,75 @@ static struct error *read_count(struct arena *arena, const struct json_item *ite
     return NULL;
 }
 
+/* Members by role; their order is that of the texts. */
+static const struct {
+    const char *files, *rows;
+    enum entry_role role;
+} role_members[] = {
+    {"storeFiles", "storeRows", ENTRY_STORE},
+    {"deleteFiles", "deleteRows", ENTRY_DELETE},
+    {"mergeFiles", "mergeRows", ENTRY_MERGE},
+};
+
+/* What of an entry was there, until it is known whose form it has. */
+struct seen {
+    unsigned rows; /* bits by role */
+    bool has_must_merge;
+    bool must_merge;
+};
+
+static struct error *read_must_merge(const struct json_item *item, struct seen *seen)
+{
+    if (item->kind != JSON_TRUE && item->kind != JSON_FALSE) {
+        return error_new(ERROR_STATE, ERROR_FATAL, "\"mustMerge\" is not a boolean");
+    }
+    seen->has_must_merge = true;
+    seen->must_merge = item->kind == JSON_TRUE;
+    return NULL;
+}
+
 static struct error *read_member(struct arena *arena,
                                  struct span name,
                                  const struct json_item *item,
-                                 struct entry *entry)
+                                 struct entry *entry,
+                                 struct seen *seen)
 {
+    for (unsigned i = 0; i < ARRAY_LEN(role_members); i++) {
+        struct staged *staged = &entry->staged[role_members[i].role];
+        if (json_name_is(name, role_members[i].files)) {
+            return read_names(arena, item, &staged->files);
+        } else if (json_name_is(name, role_members[i].rows)) {
+            seen->rows |= 1U << role_members[i].role;
+            return read_count(arena, item, &staged->rows);
+        }
+    }
     if (json_name_is(name, "id")) {
         return read_text(arena, item, &entry->id);
-    } else if (json_name_is(name, "storeFiles")) {
-        return read_names(arena, item, &entry->store_files);
-    } else if (json_name_is(name, "deleteFiles")) {
-        return read_names(arena, item, &entry->delete_files);
     } else if (json_name_is(name, "widen")) {
         return read_names(arena, item, &entry->widen);
-    } else if (json_name_is(name, "storeRows")) {
-        return read_count(arena, item, &entry->store_rows);
-    } else if (json_name_is(name, "deleteRows")) {
-        return read_count(arena, item, &entry->delete_rows);
     } else if (json_name_is(name, "mustMerge")) {
-        if (item->kind != JSON_TRUE && item->kind != JSON_FALSE) {
-            return error_new(ERROR_STATE, ERROR_FATAL, "\"mustMerge\" is not a boolean");
-        }
-        entry->must_merge = item->kind == JSON_TRUE;
-        return NULL;
+        return read_must_merge(item, seen);
     }
     return unknown_form("member", name);
 }
 
 /* A list that was null in the patch is absent in the merged state: RFC 7396. The rest must be
- * there. */
-static struct error *check_whole(struct entry *entry, unsigned scalars, unsigned counts)
+ * there, all of it: an entry of the original has no counts, ours had two, now it has three. */
+static struct error *check_whole(struct entry *entry, const struct seen *seen)
 {
-    entry->is_uncounted = counts == 0;
-    if (scalars != counts + 2 || (counts != 0 && counts != 2) || entry->id.len == 0) {
+    const unsigned two = 1U << ENTRY_STORE | 1U << ENTRY_DELETE, three = two | 1U << ENTRY_MERGE;
+    const struct staged none = {0};
+    struct staged *store = &entry->staged[ENTRY_STORE], *merge = &entry->staged[ENTRY_MERGE];
+
+    entry->is_uncounted = seen->rows == 0;
+    if (entry->id.len == 0 || !seen->has_must_merge ||
+        (seen->rows != 0 && seen->rows != two && seen->rows != three) ||
+        (seen->rows != three && merge->files.count) || (seen->rows == three && seen->must_merge)) {
         return error_new(ERROR_STATE, ERROR_FATAL, "the entry is not whole");
+    }
+    if (seen->must_merge) {
+        *merge = *store;
+        *store = none;
     }
     return NULL;
 }
@@ -204,8 +250,8 @@ read_entry(struct entries *list, struct arena *arena, struct entry *entry, struc
     struct json_reader reader;
     struct json_item item;
     struct span name;
+    struct seen seen = {0};
     bool have;
-    unsigned scalars = 0, counts = 0;
 
     json_reader_init(&reader, json);
     RETURN_IF_ERROR(json_enter(&reader, JSON_OBJECT));
@@ -215,11 +261,9 @@ read_entry(struct entries *list, struct arena *arena, struct entry *entry, struc
             break;
         }
         RETURN_IF_ERROR(
-            error_wrap(read_member(arena, name, &item, entry), "\"%.*s\"", SPAN_FMT(name)));
-        counts += json_name_is(name, "storeRows") || json_name_is(name, "deleteRows");
-        scalars += item.kind == JSON_STRING || item.kind == JSON_TRUE || item.kind == JSON_FALSE;
+            error_wrap(read_member(arena, name, &item, entry, &seen), "\"%.*s\"", SPAN_FMT(name)));
     }
-    RETURN_IF_ERROR(check_whole(entry, scalars, counts));
+    RETURN_IF_ERROR(check_whole(entry, &seen));
     entries_add(list, arena, entry);
     return NULL;
 }
@@ -372,13 +416,15 @@ static void write_entry(struct json_writer *w, const struct entry *entry)
     json_object_begin(w);
     json_name(w, "id");
     json_str(w, entry->id);
-    write_names(w, "storeFiles", &entry->store_files);
-    write_names(w, "deleteFiles", &entry->delete_files);
+    for (unsigned i = 0; i < ARRAY_LEN(role_members); i++) {
+        write_names(w, role_members[i].files, &entry->staged[role_members[i].role].files);
+    }
     json_name(w, "mustMerge");
-    json_bool(w, entry->must_merge);
+    json_bool(w, false);
     write_names(w, "widen", &entry->widen);
-    write_count(w, "storeRows", entry->store_rows);
-    write_count(w, "deleteRows", entry->delete_rows);
+    for (unsigned i = 0; i < ARRAY_LEN(role_members); i++) {
+        write_count(w, role_members[i].rows, entry->staged[role_members[i].role].rows);
+    }
     json_object_end(w);
 }
 

@@ -12,11 +12,14 @@
  * entry of the same slot gives exactly the new one (an empty list as null, which takes an older
  * list away):
  *
- *   {"id":"<uuid>","storeFiles":["key",...]|null,"deleteFiles":null,"mustMerge":true,"widen":null,
- *    "storeRows":"12","deleteRows":"0"}
+ *   {"id":"<uuid>","storeFiles":["key",...]|null,"deleteFiles":null,"mergeFiles":null,
+ *    "mustMerge":false,"widen":null,"storeRows":"12","deleteRows":"0","mergeRows":"0"}
  *
- * The original's entries are the same without row counts; "widen" there holds identifiers as they
- * stand in SQL, and object keys have no suffix.
+ * Rows of storeFiles are new to the table and are copied straight into it, those of mergeFiles are
+ * in it already and are merged. Earlier versions of ours had no mergeFiles and no mergeRows:
+ * mustMerge said what was to be done with all of storeFiles. The original's entries are as those,
+ * without row counts; "widen" there holds identifiers as they stand in SQL, and object keys have no
+ * suffix. Both are read; nothing but the form above is written.
  *
  * Row counts are decimal strings: a reader on the way that thinks in doubles cannot round them. It
  * is read strictly: a member we do not know may mean work that we would do wrongly, so it is
@@ -37,12 +40,24 @@ struct names { /* a list of texts in an arena */
     unsigned count;
 };
 
+/* What is done with the rows of a staged file, in the order in which it is done. */
+enum entry_role {
+    ENTRY_DELETE, /* keys alone: the documents under them go */
+    ENTRY_MERGE,  /* documents whose keys are in the table */
+    ENTRY_STORE,  /* documents whose keys are not: all there is to do is COPY */
+    ENTRY_ROLES
+};
+const char *entry_role_name(enum entry_role role); /* "delete", "merge", "store": in object keys */
+
+struct staged {
+    struct names files; /* object keys */
+    uint64_t rows;
+};
+
 struct entry {
     struct span state_key, range, id;
-    struct names store_files, delete_files; /* object keys */
-    uint64_t store_rows, delete_rows;
-    bool is_uncounted; /* another version of this connector wrote it: without row counts */
-    bool must_merge;
+    struct staged staged[ENTRY_ROLES];
+    bool is_uncounted;  /* another version of this connector wrote it: without row counts */
     struct names widen; /* fields whose columns need VARCHAR(MAX) */
 };
 

@@ -151,18 +151,40 @@ static void add_widenings(struct plan *plan, struct buf *sql, const struct plan_
     }
 }
 
+static void
+add_drop(struct plan *plan, struct buf *sql, const struct plan_work *work, enum rs_temp kind)
+{
+    rs_sql_drop_temp(sql, work->binding, kind);
+    add(plan, PLAN_DROP, work->binding,
+        label(plan, "dropping the temporary table for", work->table), sql);
+}
+
 static void add_deletes(struct plan *plan,
                         struct buf *sql,
                         const struct plan_work *work,
                         const struct plan_copy *copy)
 {
+    const struct plan_staged *staged = &work->staged[ENTRY_DELETE];
+
     add_temp(plan, sql, work->table, work->binding, RS_TEMP_DELETE, 0,
-             copy_options(plan, copy, work->delete_manifest, work->zstd, false), work->delete_rows);
+             copy_options(plan, copy, staged->manifest, work->zstd, false), staged->rows);
     rs_sql_delete(sql, work->table, work->binding);
     add(plan, PLAN_DELETE, work->binding, label(plan, "deleting from", work->table), sql);
-    rs_sql_drop_temp(sql, work->binding, RS_TEMP_DELETE);
-    add(plan, PLAN_DROP, work->binding,
-        label(plan, "dropping the temporary table for", work->table), sql);
+    add_drop(plan, sql, work, RS_TEMP_DELETE);
+}
+
+static void add_merges(struct plan *plan,
+                       struct buf *sql,
+                       const struct plan_work *work,
+                       const struct plan_copy *copy)
+{
+    const struct plan_staged *staged = &work->staged[ENTRY_MERGE];
+
+    add_temp(plan, sql, work->table, work->binding, RS_TEMP_STORE, 0,
+             copy_options(plan, copy, staged->manifest, work->zstd, true), staged->rows);
+    rs_sql_merge(sql, work->table, work->binding);
+    add(plan, PLAN_MERGE, work->binding, label(plan, "merging into", work->table), sql);
+    add_drop(plan, sql, work, RS_TEMP_STORE);
 }
 
 static void add_stores(struct plan *plan,
@@ -170,21 +192,29 @@ static void add_stores(struct plan *plan,
                        const struct plan_work *work,
                        const struct plan_copy *copy)
 {
-    struct rs_copy options = copy_options(plan, copy, work->store_manifest, work->zstd, true);
+    const struct plan_staged *staged = &work->staged[ENTRY_STORE];
+    struct rs_copy options = copy_options(plan, copy, staged->manifest, work->zstd, true);
 
-    if (!work->must_merge) {
-        rs_sql_copy_target(sql, work->table, &options);
-        add(plan, PLAN_COPY, work->binding, label(plan, "copying staged files into", work->table),
-            sql);
-        add_count(plan, sql, work->binding, work->table, work->store_rows);
-        return;
+    rs_sql_copy_target(sql, work->table, &options);
+    add(plan, PLAN_COPY, work->binding, label(plan, "copying staged files into", work->table), sql);
+    add_count(plan, sql, work->binding, work->table, staged->rows);
+}
+
+static void add_work(struct plan *plan,
+                     struct buf *sql,
+                     const struct plan_work *work,
+                     const struct plan_copy *copy)
+{
+    if (work->staged[ENTRY_DELETE].manifest.len) {
+        add_deletes(plan, sql, work, copy);
     }
-    add_temp(plan, sql, work->table, work->binding, RS_TEMP_STORE, 0, options, work->store_rows);
-    rs_sql_merge(sql, work->table, work->binding);
-    add(plan, PLAN_MERGE, work->binding, label(plan, "merging into", work->table), sql);
-    rs_sql_drop_temp(sql, work->binding, RS_TEMP_STORE);
-    add(plan, PLAN_DROP, work->binding,
-        label(plan, "dropping the temporary table for", work->table), sql);
+    if (work->staged[ENTRY_MERGE].manifest.len) {
+        add_merges(plan, sql, work, copy);
+    }
+    if (work->staged[ENTRY_STORE].manifest.len) {
+        add_stores(plan, sql, work, copy);
+    }
+    plan->notes[plan->count - 1].ends_binding = true;
 }
 
 static void add_begin_lock_check(struct plan *plan, struct buf *sql, const struct plan_apply *facts)
@@ -230,13 +260,7 @@ void plan_apply(struct plan *plan, struct arena *arena, const struct plan_apply 
     }
     add_begin_lock_check(plan, &sql, facts);
     for (unsigned i = 0; i < facts->work_count; i++) {
-        if (facts->works[i].delete_manifest.len) {
-            add_deletes(plan, &sql, &facts->works[i], &facts->copy);
-        }
-        if (facts->works[i].store_manifest.len) {
-            add_stores(plan, &sql, &facts->works[i], &facts->copy);
-        }
-        plan->notes[plan->count - 1].ends_binding = true;
+        add_work(plan, &sql, &facts->works[i], &facts->copy);
     }
     add_tokens(plan, &sql, facts);
     add_text(plan, PLAN_COMMIT, "committing the transaction", "COMMIT")->sync = true;

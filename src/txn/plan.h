@@ -8,12 +8,17 @@
  *   widenings, each in a flight of its own (refused inside a transaction)
  *   BEGIN | LOCK metadata | then in one flight:
  *     read the task's rows           who owns the task, what was applied already
- *     per binding
- *       deletes: CREATE TEMP, COPY, count, DELETE USING, DROP TEMP
- *       stores:  CREATE TEMP, COPY, count, MERGE, DROP TEMP     when a stored document existed
- *                or COPY, count into the target itself          when all of them are new
+ *     per binding, whichever of these there is work for
+ *       documents that go:    CREATE TEMP, COPY, count, DELETE USING, DROP TEMP
+ *       those that exist:     CREATE TEMP, COPY, count, MERGE, DROP TEMP
+ *       those that are new:   COPY, count into the target itself
  *     write the tokens
  *   | COMMIT, sent only after every answer of that flight was looked at |
+ *
+ * New documents come last: DELETE and MERGE go over a table that is by so much smaller, and see
+ * what the lookups saw. Redshift takes texts that differ in blanks at their end for equal; the
+ * other way round, such a text that is new could be taken for one that is to be replaced or
+ * deleted.
  */
 
 #include "base/arena.h"
@@ -67,14 +72,17 @@ struct plan_copy {
     bool case_sensitive;
 };
 
+struct plan_staged {
+    struct span manifest; /* object key; empty: there is no such work */
+    uint64_t rows;        /* PLAN_UNCOUNTED: nobody knows */
+};
+
 /* One binding's staged work, of all shards together. */
 struct plan_work {
     unsigned binding;
     const struct rs_table *table;
-    struct span store_manifest, delete_manifest; /* object keys; empty: none */
-    uint64_t store_rows, delete_rows;            /* PLAN_UNCOUNTED: nobody knows */
-    bool zstd;                                   /* how its files are compressed */
-    bool must_merge;
+    struct plan_staged staged[ENTRY_ROLES];
+    bool zstd; /* how its files are compressed */
     const struct rs_column **widen;
     unsigned widen_count;
 };

@@ -63,27 +63,41 @@ static const struct op_kind staging_kind = {
 
 /* ---------------------------------------------------------------- entries */
 
+static bool has_staged(const struct bound *bound)
+{
+    bool has = false;
+    for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+        has |= bound->writers[role] != NULL;
+    }
+    return has;
+}
+
+static bool must_widen(const struct bound *bound, unsigned column)
+{
+    uint64_t bits = 0;
+    for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+        bits |= bound->facts[role].widen[column / 64];
+    }
+    return bits >> (column % 64) & 1;
+}
+
 static struct entry make_entry(struct txn *txn, const struct bound *bound)
 {
     struct entry entry = {
         .state_key = bound->spec->state_key,
         .range = span_of(txn->range),
         .id = span_of(bound->id),
-        .must_merge = bound->must_merge,
     };
 
-    if (bound->put) {
-        entry.store_files = writer_files(txn->work_arena, bound->put);
-        entry.store_rows = stage_writer_rows(bound->put);
-    }
-    if (bound->del) {
-        entry.delete_files = writer_files(txn->work_arena, bound->del);
-        entry.delete_rows = stage_writer_rows(bound->del);
+    for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+        if (bound->writers[role]) {
+            entry.staged[role].files = writer_files(txn->work_arena, bound->writers[role]);
+            entry.staged[role].rows = stage_writer_rows(bound->writers[role]);
+        }
     }
     entry.widen.items = ARENA_ARRAY(txn->work_arena, bound->table.column_count, struct span);
     for (unsigned i = 0; i < bound->table.column_count; i++) {
-        uint64_t bits = bound->put_facts.widen[i / 64] | bound->del_facts.widen[i / 64];
-        if (bits >> (i % 64) & 1) {
+        if (must_widen(bound, i)) {
             entry.widen.items[entry.widen.count++] = bound->columns[i].field;
         }
     }
@@ -105,8 +119,9 @@ static uint64_t file_bytes(const struct stage_writer *writer)
 static void count_rows(struct txn *txn, const struct entry *entry)
 {
     if (txn->options.figures) {
-        txn->options.figures->stored_rows += entry->store_rows;
-        txn->options.figures->deleted_rows += entry->delete_rows;
+        txn->options.figures->stored_rows +=
+            entry->staged[ENTRY_STORE].rows + entry->staged[ENTRY_MERGE].rows;
+        txn->options.figures->deleted_rows += entry->staged[ENTRY_DELETE].rows;
     }
 }
 
@@ -117,7 +132,7 @@ static struct error *record_entries(struct txn *txn)
     txn->own = (struct entries){0};
     for (unsigned i = 0; i < txn->options.binding_count; i++) {
         struct bound *bound = &txn->bounds[i];
-        if (!bound->put && !bound->del) {
+        if (!has_staged(bound)) {
             continue;
         }
         struct entry entry = make_entry(txn, bound);
@@ -132,7 +147,9 @@ static struct error *record_entries(struct txn *txn)
                              SPAN_FMT(bound->table.identifier));
         }
         entries_add(&txn->pending, txn->pending_arena, &entry);
-        txn->pending_bytes += file_bytes(bound->put) + file_bytes(bound->del);
+        for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+            txn->pending_bytes += file_bytes(bound->writers[role]);
+        }
     }
     return NULL;
 }
@@ -141,13 +158,17 @@ static void count_truncated(struct txn *txn)
 {
     for (unsigned i = 0; i < txn->options.binding_count; i++) {
         const struct bound *bound = &txn->bounds[i];
-        if (bound->put && bound->put_facts.truncated_values) {
+        uint64_t values = 0;
+        for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+            values += bound->writers[role] ? bound->facts[role].truncated_values : 0;
+        }
+        if (values) {
             if (txn->options.figures) {
-                txn->options.figures->truncated_values += bound->put_facts.truncated_values;
+                txn->options.figures->truncated_values += values;
             }
             log_event(LOG_WARN, "strings were cut at 65,535 bytes, the most that a column can hold",
                       LOG_INT("round", txn->round), LOG_SPAN("table", bound->table.identifier),
-                      LOG_INT("values", bound->put_facts.truncated_values), LOG_END);
+                      LOG_INT("values", values), LOG_END);
         }
     }
 }
@@ -155,9 +176,10 @@ static void count_truncated(struct txn *txn)
 static void free_writers(struct txn *txn)
 {
     for (unsigned i = 0; i < txn->options.binding_count; i++) {
-        stage_writer_free(txn->bounds[i].put);
-        stage_writer_free(txn->bounds[i].del);
-        txn->bounds[i].put = txn->bounds[i].del = NULL;
+        for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+            stage_writer_free(txn->bounds[i].writers[role]);
+            txn->bounds[i].writers[role] = NULL;
+        }
     }
     txn->has_stored = false;
 }
@@ -192,10 +214,10 @@ static void discard_files(struct txn *txn)
 
     trash_init(&trash);
     for (unsigned i = 0; i < txn->options.binding_count; i++) {
-        struct stage_writer *writers[] = {txn->bounds[i].put, txn->bounds[i].del};
-        for (unsigned k = 0; k < ARRAY_LEN(writers); k++) {
-            if (writers[k] && !stage_writer_error(writers[k])) {
-                trash_add_files(&trash, writers[k]);
+        for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+            const struct stage_writer *writer = txn->bounds[i].writers[role];
+            if (writer && !stage_writer_error(writer)) {
+                trash_add_files(&trash, writer);
             }
         }
     }
@@ -245,21 +267,16 @@ static void writer_ended(void *ctx, struct error *err)
     op_mark(&self->op);
 }
 
-static void end_writer(struct staging *self, struct stage_writer *writer)
-{
-    if (writer) {
-        self->writers_left++;
-        stage_writer_end(writer, writer_ended, self);
-    }
-}
-
 /* Stores come grouped by binding: the files of the one before can be ended. */
 static void end_binding(struct txn *txn)
 {
-    if (txn->has_stored) {
-        struct bound *bound = &txn->bounds[txn->store_binding];
-        end_writer(txn->staging, bound->put);
-        end_writer(txn->staging, bound->del);
+    struct bound *bound = &txn->bounds[txn->store_binding];
+
+    for (unsigned role = 0; txn->has_stored && role < ENTRY_ROLES; role++) {
+        if (bound->writers[role]) {
+            txn->staging->writers_left++;
+            stage_writer_end(bound->writers[role], writer_ended, txn->staging);
+        }
     }
 }
 
@@ -268,10 +285,10 @@ static void upload_failed(void *ctx)
 {
     struct txn *txn = ctx;
     const struct bound *bound = &txn->bounds[txn->store_binding];
-    const struct error *err = bound->put ? stage_writer_error(bound->put) : NULL;
+    const struct error *err = NULL;
 
-    if (!err && bound->del) {
-        err = stage_writer_error(bound->del);
+    for (unsigned role = 0; !err && role < ENTRY_ROLES; role++) {
+        err = bound->writers[role] ? stage_writer_error(bound->writers[role]) : NULL;
     }
     if (err) {
         txn_fail(txn, error_new(error_code_of(err), error_class_of(err),
@@ -280,10 +297,10 @@ static void upload_failed(void *ctx)
     }
 }
 
-static struct stage_writer *begin_writer(struct txn *txn, unsigned binding, const char *role)
+static struct stage_writer *begin_writer(struct txn *txn, unsigned binding, enum entry_role role)
 {
     char *prefix = arena_printf(txn->work_arena, "%sr%06" PRIu64 "-b%04u-%s-", txn->prefix,
-                                txn->round, binding, role);
+                                txn->round, binding, entry_role_name(role));
     struct stage_writer *writer =
         stage_writer_new(txn->options.stage, txn->work_arena, span_of(prefix));
     stage_writer_on_failure(writer, upload_failed, txn);
@@ -312,9 +329,9 @@ static struct error *begin_binding(struct txn *txn, unsigned binding)
     txn->has_stored = true;
     random_uuid(uuid);
     text_uuid(bound->id, uuid);
-    bound->must_merge = false;
-    reset_facts(txn, bound, &bound->put_facts);
-    reset_facts(txn, bound, &bound->del_facts);
+    for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+        reset_facts(txn, bound, &bound->facts[role]);
+    }
     return NULL;
 }
 
@@ -325,21 +342,39 @@ static void count_skipped(struct txn *txn)
     }
 }
 
-static struct error *add_row(struct stage_writer *writer,
-                             const struct row_format *format,
-                             struct row_facts *facts,
+static struct error *add_row(struct txn *txn,
+                             unsigned binding,
+                             enum entry_role role,
                              const struct value *keys,
                              const struct value *values,
                              struct span doc_json)
 {
-    struct buf *out = stage_writer_row_begin(writer);
+    struct bound *bound = &txn->bounds[binding];
+
+    if (!bound->writers[role]) {
+        bound->writers[role] = begin_writer(txn, binding, role);
+    }
+    struct buf *out = stage_writer_row_begin(bound->writers[role]);
     if (!out) {
         return NULL; /* the failure was reported by upload_failed */
     }
     size_t before = out->len;
-    RETURN_IF_ERROR(row_encode(format, keys, values, doc_json, out, facts));
-    stage_writer_row_end(writer, out->len - before);
+    RETURN_IF_ERROR(row_encode(role == ENTRY_DELETE ? bound->keys : bound->full, keys, values,
+                               doc_json, out, &bound->facts[role]));
+    stage_writer_row_end(bound->writers[role], out->len - before);
     return NULL;
+}
+
+/* The runtime stores a key at most once in a transaction, and `exists` says whether its document
+ * was loaded, so that a row which is new to the table can neither match one there nor another
+ * staged one. Rows of delta updates are facts of their own: nothing there is theirs to replace. */
+static enum entry_role
+role_of(const struct txn *txn, const struct bound *bound, bool exists, bool is_delete)
+{
+    if (is_delete && txn->options.hard_delete) {
+        return ENTRY_DELETE;
+    }
+    return exists && !bound->table.delta_updates ? ENTRY_MERGE : ENTRY_STORE;
 }
 
 struct error *store_add(struct txn *txn,
@@ -351,7 +386,7 @@ struct error *store_add(struct txn *txn,
                         bool is_delete)
 {
     struct bound *bound = &txn->bounds[binding];
-    struct error *err;
+    enum entry_role role = role_of(txn, bound, exists, is_delete);
 
     if (txn->staging && txn->staging->commit_started) {
         return NULL; /* winding down: the failure is about to be reported */
@@ -360,23 +395,13 @@ struct error *store_add(struct txn *txn,
         RETURN_IF_ERROR(begin_binding(txn, binding));
     }
     txn->store_count++;
-    if (is_delete && txn->options.hard_delete) {
-        if (!exists) {
-            count_skipped(txn); /* created and deleted within the transaction */
-            return NULL;
-        }
-        if (!bound->del) {
-            bound->del = begin_writer(txn, binding, "delete");
-        }
-        err = add_row(bound->del, bound->keys, &bound->del_facts, keys, NULL, SPAN_NONE);
-    } else {
-        bound->must_merge |= exists && !bound->table.delta_updates;
-        if (!bound->put) {
-            bound->put = begin_writer(txn, binding, "store");
-        }
-        err = add_row(bound->put, bound->full, &bound->put_facts, keys, values, doc_json);
+    if (role == ENTRY_DELETE && !exists) {
+        count_skipped(txn); /* created and deleted within the transaction */
+        return NULL;
     }
-    return error_wrap(err, "storing a document into %.*s", SPAN_FMT(bound->table.identifier));
+    return error_wrap(add_row(txn, binding, role, keys, role == ENTRY_DELETE ? NULL : values,
+                              role == ENTRY_DELETE ? SPAN_NONE : doc_json),
+                      "storing a document into %.*s", SPAN_FMT(bound->table.identifier));
 }
 
 void store_start_commit(struct txn *txn)
@@ -398,11 +423,10 @@ static void wind_down(struct staging *self)
         self->commit_started = true;
     }
     for (unsigned i = 0; i < txn->options.binding_count; i++) {
-        if (txn->bounds[i].put) {
-            stage_writer_cancel(txn->bounds[i].put, NULL, NULL);
-        }
-        if (txn->bounds[i].del) {
-            stage_writer_cancel(txn->bounds[i].del, NULL, NULL);
+        for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+            if (txn->bounds[i].writers[role]) {
+                stage_writer_cancel(txn->bounds[i].writers[role], NULL, NULL);
+            }
         }
     }
 }

@@ -358,8 +358,9 @@ void trash_look(struct txn *txn)
     self->arena = arena_new(TRASH_MAX_BYTES);
     trash_init(&self->found);
     for (unsigned i = 0; i < txn->pending.count; i++) {
-        keep_names(self, &txn->pending.items[i].store_files, &cap);
-        keep_names(self, &txn->pending.items[i].delete_files, &cap);
+        for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+            keep_names(self, &txn->pending.items[i].staged[role].files, &cap);
+        }
     }
     txn->sweep = self;
     txn->background++;

@@ -144,19 +144,45 @@ static bool leave_state(struct story *story, const char *const (*changes)[2], un
     return story_is_well(story);
 }
 
-static void work_that_was_staged_without_row_counts_is_applied(void **state)
+static void apply_left_state(const char *name, const char *const (*changes)[2], unsigned count)
 {
-    static const char *const changes[][2] = {{",\"storeRows\":\"3\"", ""},
-                                             {"\"deleteRows\":\"0\",", ""}};
-    struct story *story = story_begin("an entry without row counts");
+    struct story *story = story_begin(name);
 
-    (void)state;
-    if (leave_state(story, changes, 2)) {
+    if (leave_state(story, changes, count)) {
         drive(story, FIRST SECOND, "json", drained);
     }
     check_events(story, "1|number 1|1\n2|number 2|1\n3|number 3|1\n4|number 4|1\n5|number 5|1\n");
     story_bucket_is_empty(story);
     story_end(story);
+}
+
+#define NO_MERGE_ROWS                                                                              \
+    {                                                                                              \
+        "\"mergeRows\":\"0\",", ""                                                                 \
+    }
+#define MUST_MERGE                                                                                 \
+    {                                                                                              \
+        "\"mustMerge\":false", "\"mustMerge\":true"                                                \
+    }
+#define NO_COUNTS                                                                                  \
+    {",\"storeRows\":\"3\"", ""},                                                                  \
+    {                                                                                              \
+        "\"deleteRows\":\"0\",", ""                                                                \
+    }
+
+/* Each change makes of an entry one that an earlier version or the original would have written. */
+static void work_that_earlier_versions_staged_is_applied(void **state)
+{
+    static const char *const original[][2] = {NO_MERGE_ROWS, NO_COUNTS};
+    static const char *const original_merged[][2] = {NO_MERGE_ROWS, NO_COUNTS, MUST_MERGE};
+    static const char *const earlier[][2] = {NO_MERGE_ROWS};
+    static const char *const earlier_merged[][2] = {NO_MERGE_ROWS, MUST_MERGE};
+
+    (void)state;
+    apply_left_state("an entry without row counts", original, 3);
+    apply_left_state("an entry without row counts to merge", original_merged, 4);
+    apply_left_state("an entry of one list of new rows", earlier, 1);
+    apply_left_state("an entry of one list of rows to merge", earlier_merged, 2);
 }
 
 static void a_state_that_is_not_understood_is_refused(void **state)
@@ -184,7 +210,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_task_goes_on_from_the_checkpoint_in_the_table),
-        cmocka_unit_test(work_that_was_staged_without_row_counts_is_applied),
+        cmocka_unit_test(work_that_earlier_versions_staged_is_applied),
         cmocka_unit_test(a_state_that_is_not_understood_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,8 @@
 /*
  * Many shards: their tables are those of one; the kill of any of them, splits and joins lose and
  * repeat nothing, with work pending in ranges that are no more; and whatever their number, a table
- * gets one COPY and one MERGE in each apply.
+ * gets in each apply at most one COPY of rows that are new, and one COPY and one MERGE of rows that
+ * are not.
  */
 
 #include <setjmp.h>
@@ -34,12 +35,13 @@ struct shards_case {
 /* ---------------------------------------------------------------- the warehouse's side */
 
 struct apply {
-    unsigned copies, merges, deletes;
+    unsigned puts, copies, merges, deletes; /* copies: of rows to merge */
 };
 
 static void count_step(struct apply *apply, const char *step)
 {
-    apply->copies += strcmp(step, "temp.copy") == 0 || strcmp(step, "put.direct") == 0;
+    apply->puts += strcmp(step, "put.direct") == 0;
+    apply->copies += strcmp(step, "temp.copy") == 0;
     apply->merges += strcmp(step, "put.merge") == 0;
     apply->deletes += strcmp(step, "del.copy") == 0;
 }
@@ -50,7 +52,8 @@ static bool check_trace(struct story *story, const struct shards_case *row, cons
 {
     struct apply apply = {0};
     unsigned fullest = 0;
-    bool is_locked = false, was_applied = false, was_looked_up = false, was_late = false;
+    bool mixed = false, is_locked = false, was_applied = false, was_looked_up = false,
+         was_late = false;
 
     for (const char *at = trace; (at = strstr(at, "\"step\":\"")); at++) {
         char step[32];
@@ -65,11 +68,12 @@ static bool check_trace(struct story *story, const struct shards_case *row, cons
         } else if (strcmp(step, "load.query") == 0) {
             was_looked_up = true;
         } else if (strcmp(step, "token") == 0) {
-            fullest = apply.copies > fullest ? apply.copies : fullest;
-            if (!is_locked || apply.copies > TABLES || apply.merges > STANDARD ||
-                apply.deletes > STANDARD) {
-                return story_complain(story, "an apply of %u COPY, %u MERGE, %u COPY of deletes",
-                                      apply.copies, apply.merges, apply.deletes);
+            fullest = apply.puts > fullest ? apply.puts : fullest;
+            mixed |= apply.puts && apply.merges;
+            if (!is_locked || apply.puts > TABLES || apply.merges > STANDARD ||
+                apply.copies != apply.merges || apply.deletes > STANDARD) {
+                return story_complain(story, "an apply of %u COPY, %u for %u MERGE, %u of deletes",
+                                      apply.puts, apply.copies, apply.merges, apply.deletes);
             }
             was_late |= !was_applied && was_looked_up;
             was_applied = true;
@@ -83,6 +87,9 @@ static bool check_trace(struct story *story, const struct shards_case *row, cons
     }
     if (fullest != TABLES || !was_applied) {
         return story_complain(story, "the fullest apply filled %u of %d tables", fullest, TABLES);
+    }
+    if (!mixed) {
+        return story_complain(story, "no apply had both new rows and rows to merge");
     }
     return true;
 }

@@ -34,8 +34,9 @@ static char *text_of(const struct buf *buf)
 
 #define ID "4b1e1f80-1c1d-4a7e-9d51-9f5a5d7f3b10"
 #define ENTRY                                                                                      \
-    "{\"id\":\"" ID "\",\"storeFiles\":[\"p/a\",\"p/b\"],\"deleteFiles\":null,\"mustMerge\":true," \
-    "\"widen\":[\"note\"],\"storeRows\":\"9007199254740993\",\"deleteRows\":\"0\"}"
+    "{\"id\":\"" ID "\",\"storeFiles\":[\"p/a\",\"p/b\"],\"deleteFiles\":null,"                    \
+    "\"mergeFiles\":[\"p/c\"],\"mustMerge\":false,\"widen\":[\"note\"],"                           \
+    "\"storeRows\":\"9007199254740993\",\"deleteRows\":\"0\",\"mergeRows\":\"7\"}"
 
 static void an_entry_survives_writing_and_reading(void **state)
 {
@@ -47,10 +48,12 @@ static void an_entry_survives_writing_and_reading(void **state)
     assert_null(
         entries_read(&list, arena, SPAN_LIT("{\"t.v1\":{\"00000000-ffffffff\":" ENTRY "}}")));
     assert_int_equal(list.count, 1);
-    assert_int_equal(list.items[0].store_rows, 9007199254740993u);
-    assert_int_equal(list.items[0].store_files.count, 2);
-    assert_int_equal(list.items[0].delete_files.count, 0);
-    assert_true(list.items[0].must_merge);
+    assert_int_equal(list.items[0].staged[ENTRY_STORE].rows, 9007199254740993u);
+    assert_int_equal(list.items[0].staged[ENTRY_STORE].files.count, 2);
+    assert_int_equal(list.items[0].staged[ENTRY_DELETE].files.count, 0);
+    assert_int_equal(list.items[0].staged[ENTRY_MERGE].rows, 7);
+    assert_int_equal(list.items[0].staged[ENTRY_MERGE].files.count, 1);
+    assert_true(span_is(list.items[0].staged[ENTRY_MERGE].files.items[0], "p/c"));
     entries_add_patch(&text, &list);
     assert_string_equal(text_of(&text), "{\"t.v1\":{\"00000000-ffffffff\":" ENTRY "}}");
     assert_null(entries_read(&again, arena, buf_view(&text)));
@@ -72,8 +75,9 @@ static void every_member_is_written_even_when_it_is_empty(void **state)
     entries_add_patch(&text, &list);
     assert_string_equal(text_of(&text),
                         "{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"storeFiles\":null,"
-                        "\"deleteFiles\":null,\"mustMerge\":false,"
-                        "\"widen\":null,\"storeRows\":\"0\",\"deleteRows\":\"0\"}}}");
+                        "\"deleteFiles\":null,\"mergeFiles\":null,\"mustMerge\":false,"
+                        "\"widen\":null,\"storeRows\":\"0\",\"deleteRows\":\"0\","
+                        "\"mergeRows\":\"0\"}}}");
     buf_done(&text);
 }
 
@@ -85,10 +89,11 @@ static void a_merged_entry_has_no_empty_lists(void **state)
 
     assert_null(entries_read(&list, arena,
                              SPAN_LIT("{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"storeFiles\":["
-                                      "\"a\"],\"mustMerge\":false,"
-                                      "\"storeRows\":\"1\",\"deleteRows\":\"0\"}}}")));
-    assert_int_equal(list.items[0].store_files.count, 1);
-    assert_int_equal(list.items[0].delete_files.count, 0);
+                                      "\"a\"],\"mustMerge\":false,\"storeRows\":\"1\","
+                                      "\"deleteRows\":\"0\",\"mergeRows\":\"0\"}}}")));
+    assert_int_equal(list.items[0].staged[ENTRY_STORE].files.count, 1);
+    assert_int_equal(list.items[0].staged[ENTRY_DELETE].files.count, 0);
+    assert_int_equal(list.items[0].staged[ENTRY_MERGE].files.count, 0);
     assert_int_equal(list.items[0].widen.count, 0);
 }
 
@@ -133,6 +138,18 @@ static void what_is_not_understood_is_refused(void **state)
          "\"mustMerge\":false,"
          "\"widen\":null,\"storeRows\":\"1.5\",\"deleteRows\":\"0\"}}}",
          "a row count that is none"},
+        {"{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"storeFiles\":[\"a\"],\"mustMerge\":true,"
+         "\"storeRows\":\"1\",\"deleteRows\":\"0\",\"mergeRows\":\"0\"}}}",
+         "files that are both new and merged"},
+        {"{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"mergeFiles\":[\"a\"],\"mustMerge\":false,"
+         "\"storeRows\":\"1\",\"deleteRows\":\"0\"}}}",
+         "files to merge without their count"},
+        {"{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"mustMerge\":false,"
+         "\"storeRows\":\"1\",\"mergeRows\":\"0\"}}}",
+         "one count is missing"},
+        {"{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"storeRows\":\"1\",\"deleteRows\":\"0\","
+         "\"mergeRows\":\"0\"}}}",
+         "mustMerge is missing"},
         {"{\"t\":{\"0-f\":" ENTRY "}}", "a range of another form"},
         {"{\"t\":[]}", "a list of ranges"},
         {"{\"version\":2}", "a state of another form"},
@@ -254,7 +271,8 @@ static void an_entry_of_the_original_has_no_row_counts(void **state)
         &list, arena, span_of(arena_printf(arena, "{\"t\":{\"00000000-ffffffff\":%s}}", given))));
     assert_int_equal(list.count, 1);
     assert_true(list.items[0].is_uncounted);
-    assert_int_equal(list.items[0].store_rows, 0);
+    assert_int_equal(list.items[0].staged[ENTRY_STORE].rows, 0);
+    assert_int_equal(list.items[0].staged[ENTRY_STORE].files.count, 1);
     assert_true(span_is(list.items[0].widen.items[0], "\"No te\""));
 
     /* one count alone is no entry of anybody's */
@@ -266,9 +284,42 @@ static void an_entry_of_the_original_has_no_row_counts(void **state)
     error_free(err);
 }
 
+/* They had one list for what is merged and what is copied, and one flag for which of the two. */
+static void entries_of_earlier_versions_say_once_for_all_rows_whether_to_merge(void **state)
+{
+    static const struct {
+        const char *json;
+        enum entry_role role;
+        bool is_uncounted;
+    } rows[] = {
+        {"\"mustMerge\":true,\"storeRows\":\"5\",\"deleteRows\":\"0\"", ENTRY_MERGE, false},
+        {"\"mustMerge\":false,\"storeRows\":\"5\",\"deleteRows\":\"0\"", ENTRY_STORE, false},
+        {"\"mustMerge\":true", ENTRY_MERGE, true},
+        {"\"mustMerge\":false", ENTRY_STORE, true},
+    };
+    (void)state;
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct entries list = {0};
+        const char *json = arena_printf(
+            arena, "{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"storeFiles\":[\"p/a\"],%s}}}",
+            rows[i].json);
+        assert_null(entries_read(&list, arena, span_of(json)));
+        const struct entry *entry = &list.items[0];
+        assert_int_equal(entry->is_uncounted, rows[i].is_uncounted);
+        for (unsigned role = 0; role < ENTRY_ROLES; role++) {
+            bool has = role == rows[i].role;
+            assert_int_equal(entry->staged[role].files.count, has);
+            assert_int_equal(entry->staged[role].rows, has && !rows[i].is_uncounted ? 5 : 0);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            entries_of_earlier_versions_say_once_for_all_rows_whether_to_merge, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_entry_of_the_original_has_no_row_counts, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_entry_survives_writing_and_reading, set_up, tear_down),

@@ -91,7 +91,7 @@ static struct plan apply(const struct plan_work *works, unsigned count)
 static void new_rows_are_copied_straight_into_the_target(void **state)
 {
     struct plan_work work = {
-        .binding = 0, .table = &table, .store_manifest = SPAN_LIT("m"), .store_rows = 9};
+        .binding = 0, .table = &table, .staged = {[ENTRY_STORE] = {SPAN_LIT("m"), 9}}};
     struct plan plan = apply(&work, 1);
     (void)state;
 
@@ -100,29 +100,52 @@ static void new_rows_are_copied_straight_into_the_target(void **state)
     assert_non_null(strstr(plan.statements[3].sql, "s3://bkt/m"));
 }
 
-static void known_rows_are_merged_and_deletes_come_first(void **state)
+static void known_rows_are_merged_into_the_target(void **state)
 {
-    struct plan_work work = {.binding = 3,
-                             .table = &table,
-                             .store_manifest = SPAN_LIT("m"),
-                             .store_rows = 9,
-                             .delete_manifest = SPAN_LIT("d"),
-                             .delete_rows = 2,
-                             .must_merge = true};
+    struct plan_work work = {
+        .binding = 3, .table = &table, .staged = {[ENTRY_MERGE] = {SPAN_LIT("m"), 9}}};
     struct plan plan = apply(&work, 1);
     (void)state;
 
-    assert_string_equal(outline(&plan), "BEGIN| LOCK| CHECK TEMP COPY COUNT DELETE DROP TEMP COPY "
-                                        "COUNT MERGE DROP TOKENS| COMMIT|");
+    assert_string_equal(outline(&plan), "BEGIN| LOCK| CHECK TEMP COPY COUNT MERGE DROP TOKENS| "
+                                        "COMMIT|");
+    assert_int_equal(plan.notes[5].expected_rows, 9);
+    assert_non_null(strstr(plan.statements[4].sql, "flow_temp_table_3 FROM 's3://bkt/m'"));
+}
+
+/* DELETE and MERGE see the table as the lookups saw it: nothing new is there before them. */
+static void deletes_come_first_then_merges_then_new_rows(void **state)
+{
+    struct plan_work work = {.binding = 3,
+                             .table = &table,
+                             .staged = {[ENTRY_DELETE] = {SPAN_LIT("d"), 2},
+                                        [ENTRY_MERGE] = {SPAN_LIT("m"), 9},
+                                        [ENTRY_STORE] = {SPAN_LIT("s"), 4}}};
+    struct plan plan = apply(&work, 1);
+    (void)state;
+
+    assert_string_equal(outline(&plan),
+                        "BEGIN| LOCK| CHECK TEMP COPY COUNT DELETE DROP TEMP COPY COUNT MERGE DROP "
+                        "COPY COUNT TOKENS| COMMIT|");
     assert_int_equal(plan.notes[5].expected_rows, 2);
     assert_int_equal(plan.notes[10].expected_rows, 9);
+    assert_int_equal(plan.notes[14].expected_rows, 4);
+    assert_non_null(strstr(plan.statements[4].sql, "flow_temp_table_3_deleted FROM 's3://bkt/d'"));
+    assert_non_null(strstr(plan.statements[9].sql, "flow_temp_table_3 FROM 's3://bkt/m'"));
+    assert_non_null(strstr(plan.statements[13].sql, "COPY orders ("));
+    assert_non_null(strstr(plan.statements[13].sql, "'s3://bkt/s'"));
+    for (unsigned i = 0; i < plan.count; i++) {
+        assert_int_equal(plan.notes[i].ends_binding, i == 14);
+    }
 }
 
 static void columns_are_widened_before_the_transaction_begins(void **state)
 {
     const struct rs_column *widen[] = {&columns[1]};
-    struct plan_work work = {
-        .table = &table, .store_manifest = SPAN_LIT("m"), .widen = widen, .widen_count = 1};
+    struct plan_work work = {.table = &table,
+                             .staged = {[ENTRY_STORE] = {SPAN_LIT("m"), 0}},
+                             .widen = widen,
+                             .widen_count = 1};
     struct plan plan = apply(&work, 1);
     (void)state;
 
@@ -134,8 +157,8 @@ static void columns_are_widened_before_the_transaction_begins(void **state)
 static void all_tables_are_written_in_one_transaction(void **state)
 {
     struct plan_work works[] = {
-        {.binding = 0, .table = &table, .store_manifest = SPAN_LIT("m")},
-        {.binding = 1, .table = &table, .store_manifest = SPAN_LIT("n")},
+        {.binding = 0, .table = &table, .staged = {[ENTRY_STORE] = {SPAN_LIT("m"), 0}}},
+        {.binding = 1, .table = &table, .staged = {[ENTRY_STORE] = {SPAN_LIT("n"), 0}}},
     };
     struct plan plan = apply(works, 2);
     (void)state;
@@ -145,7 +168,8 @@ static void all_tables_are_written_in_one_transaction(void **state)
 
 static void after_an_unknown_outcome_the_check_goes_first_alone(void **state)
 {
-    struct plan_work work = {.binding = 0, .table = &table, .store_manifest = SPAN_LIT("m")};
+    struct plan_work work = {
+        .binding = 0, .table = &table, .staged = {[ENTRY_STORE] = {SPAN_LIT("m"), 0}}};
     struct plan plan;
     struct plan_apply facts = {
         .metadata = &metadata,
@@ -182,7 +206,7 @@ static void tokens_are_written_only_under_our_own_mark(void **state)
 
 static void no_label_holds_a_secret(void **state)
 {
-    struct plan_work work = {.table = &table, .store_manifest = SPAN_LIT("m"), .must_merge = true};
+    struct plan_work work = {.table = &table, .staged = {[ENTRY_MERGE] = {SPAN_LIT("m"), 0}}};
     struct plan plan = apply(&work, 1);
     bool seen = false;
     (void)state;
@@ -220,12 +244,10 @@ static void keys_are_looked_up_in_one_flight_that_leaves_nothing(void **state)
 static void work_without_row_counts_is_not_counted(void **state)
 {
     struct plan_work work = {.table = &table,
-                             .store_manifest = SPAN_LIT("m"),
-                             .delete_manifest = SPAN_LIT("d"),
-                             .store_rows = PLAN_UNCOUNTED,
-                             .delete_rows = PLAN_UNCOUNTED,
-                             .zstd = true,
-                             .must_merge = true};
+                             .staged = {[ENTRY_DELETE] = {SPAN_LIT("d"), PLAN_UNCOUNTED},
+                                        [ENTRY_MERGE] = {SPAN_LIT("m"), PLAN_UNCOUNTED},
+                                        [ENTRY_STORE] = {SPAN_LIT("s"), PLAN_UNCOUNTED}},
+                             .zstd = true};
     struct plan plan = apply(&work, 1);
     unsigned copies = 0;
     (void)state;
@@ -237,7 +259,7 @@ static void work_without_row_counts_is_not_counted(void **state)
             copies++;
         }
     }
-    assert_int_equal(copies, 2);
+    assert_int_equal(copies, 3);
 }
 
 int main(void)
@@ -246,7 +268,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(work_without_row_counts_is_not_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(new_rows_are_copied_straight_into_the_target, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(known_rows_are_merged_and_deletes_come_first, set_up,
+        cmocka_unit_test_setup_teardown(known_rows_are_merged_into_the_target, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(deletes_come_first_then_merges_then_new_rows, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(columns_are_widened_before_the_transaction_begins, set_up,
                                         tear_down),
