@@ -427,16 +427,17 @@ const char *story_config(struct story *story, const char *name, const struct sto
                    config->extra ? config->extra : ""));
 }
 
-const char *story_gateway(struct story *story, const char *label, const char *rules)
+static const char *start_gateway(struct story *story,
+                                 const char *program,
+                                 const char *target,
+                                 const char *label,
+                                 const char *rules)
 {
     const char *ready = story_path(story, story_text(story, "%s.ready", label));
     const char *file = story_write(story, story_text(story, "%s.rules", label), rules ? rules : "");
     const char *trace = story_path(story, story_text(story, "%s.trace", label));
-    const char *const argv[] = {
-        "sql-gateway", "--target",     story_environment("LOCAL_REDSHIFT_ADDRESS"),
-        "--rules",     file,           "--trace",
-        trace,         "--ready-file", ready,
-        NULL};
+    const char *const argv[] = {program,   "--target", target,         "--rules", file,
+                                "--trace", trace,      "--ready-file", ready,     NULL};
 
     story_start(story, label, argv, NULL, NULL);
     if (!story_wait_file(story, ready, 20)) {
@@ -445,6 +446,22 @@ const char *story_gateway(struct story *story, const char *label, const char *ru
     char *address = story_read(story, ready, NULL);
     address[strcspn(address, "\n")] = '\0';
     return address;
+}
+
+const char *story_gateway(struct story *story, const char *label, const char *rules)
+{
+    return start_gateway(story, "sql-gateway", story_environment("LOCAL_REDSHIFT_ADDRESS"), label,
+                         rules);
+}
+
+const char *story_s3_gateway(struct story *story, const char *label, const char *rules)
+{
+    const char *endpoint = story_environment("AWS_ENDPOINT_URL_S3");
+    const char *host = strstr(endpoint, "://");
+    const char *address =
+        start_gateway(story, "s3-gateway", host ? host + 3 : endpoint, label, rules);
+
+    return address ? story_text(story, "http://%s", address) : NULL;
 }
 
 /* ---------------------------------------------------------------- the runtime */
