@@ -50,7 +50,7 @@ bool fr_peer_has_fragment(const struct fr_peer *peer); /* unread bytes on stdout
 
 void fr_peer_sample(struct fr_peer *peer);
 double fr_peer_cpu(const struct fr_peer *peer);
-    /* seconds that the running process has used */ /* notes the peak of its memory so far */
+/* seconds that the running process has used */ /* notes the peak of its memory so far */
 void fr_peer_kill(struct fr_peer *peer, int signal);
 /* Waits for its end (killing it after the time), closes the pipes, keeps the last log line. */
 void fr_peer_wait(struct fr_peer *peer, int timeout_ms);
