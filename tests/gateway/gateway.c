@@ -21,12 +21,17 @@
 #include <unistd.h>
 
 #define MAX_STEPS 64
+#define MAX_PHASES 4 /* the first is none */
+
+struct tallies {
+    unsigned all[MAX_STEPS], in_phase[MAX_PHASES][MAX_STEPS]; /* by index in the list of steps */
+};
 
 static struct {
     const char *name;
     const char *const *steps;
     struct rules rules;
-    unsigned *counts; /* by index in steps, shared between processes */
+    struct tallies *ever, *armed; /* shared between processes */
     int trace_fd;
     pid_t client; /* of this process's connection; 0: not known */
     struct sockaddr_in target;
@@ -45,14 +50,69 @@ const struct rules *gateway_rules(void)
     return &self.rules;
 }
 
-unsigned gateway_count(const char *step)
+/* Which of the names that end with a dot; 0 is none. */
+static unsigned find_phase(const char *phase)
 {
-    for (unsigned i = 0; self.steps[i]; i++) {
-        if (strcmp(self.steps[i], step) == 0) {
-            return __atomic_add_fetch(&self.counts[i], 1, __ATOMIC_SEQ_CST);
+    unsigned index = 0;
+
+    for (unsigned i = 0; *phase && self.steps[i]; i++) {
+        index += self.steps[i][strlen(self.steps[i]) - 1] == '.';
+        if (strcmp(self.steps[i], phase) == 0) {
+            return index;
         }
     }
     return 0;
+}
+
+static unsigned one_more(unsigned *count)
+{
+    return __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST);
+}
+
+struct gateway_met gateway_meet(const char *step, const char *phase)
+{
+    struct gateway_met met = {.step = step, .is_armed = rules_are_armed(&self.rules)};
+    unsigned at = find_phase(phase), i = 0;
+
+    while (self.steps[i] && strcmp(self.steps[i], step) != 0) {
+        i++;
+    }
+    if (!self.steps[i]) {
+        return met;
+    }
+    met.n = one_more(&self.ever->all[i]);
+    met.n_in_phase = one_more(&self.ever->in_phase[at][i]);
+    if (met.is_armed) {
+        met.armed_n = one_more(&self.armed->all[i]);
+        met.armed_n_in_phase = one_more(&self.armed->in_phase[at][i]);
+    }
+    if (at > 0) {
+        snprintf(met.in_phase, sizeof met.in_phase, "%s%s", phase, step);
+    }
+    return met;
+}
+
+const struct rule *
+gateway_fault(const struct gateway_met *met, bool is_after, enum rule_action last)
+{
+    const struct rule *rule = NULL;
+
+    if (met->is_armed) {
+        rule = rules_at(&self.rules, met->step, met->armed_n, is_after, last);
+        rule = rule ? rule
+                    : rules_at(&self.rules, met->in_phase, met->armed_n_in_phase, is_after, last);
+    }
+    return rule;
+}
+
+const struct rule *
+gateway_change(const struct gateway_met *met, const struct rule *previous, enum rule_action action)
+{
+    const struct rule *plain = rules_next(&self.rules, previous, met->step, met->n, action);
+    const struct rule *own =
+        rules_next(&self.rules, previous, met->in_phase, met->n_in_phase, action);
+
+    return !plain || (own && own < plain) ? own : plain;
 }
 
 void gateway_trace_more(const char *step, unsigned n, const char *what, const char *more)
@@ -365,9 +425,10 @@ int gateway_main(int argc,
     if (trace && (self.trace_fd = open(trace, O_CREAT | O_APPEND | O_WRONLY, 0644)) < 0) {
         gateway_give_up(trace);
     }
-    self.counts = mmap(NULL, MAX_STEPS * sizeof *self.counts, PROT_READ | PROT_WRITE,
-                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (self.counts == MAP_FAILED) {
+    self.ever = mmap(NULL, 2 * sizeof *self.ever, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    self.armed = self.ever + 1;
+    if (self.ever == MAP_FAILED) {
         gateway_give_up("memory");
     }
     int listener = listen_at(where);

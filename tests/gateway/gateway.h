@@ -32,7 +32,24 @@ _Noreturn void gateway_give_up(const char *what);
 int gateway_connect(void); /* to the target; -1 when it does not answer */
 
 const struct rules *gateway_rules(void);
-unsigned gateway_count(const char *step); /* one more; its number, from 1 */
+
+/* A step that was met, and its numbers: of all, of those in the same phase, and both since the
+ * rules are armed (0 while they sleep). */
+struct gateway_met {
+    const char *step;
+    char in_phase[48]; /* "apply.commit"; "" without a phase */
+    unsigned n, n_in_phase, armed_n, armed_n_in_phase;
+    bool is_armed;
+};
+
+/* One more. phase: "" for none, or one of the list of steps, with its dot. */
+struct gateway_met gateway_meet(const char *step, const char *phase);
+/* The rule for it among those from kill to last, or NULL; NULL while the rules sleep. */
+const struct rule *
+gateway_fault(const struct gateway_met *met, bool is_after, enum rule_action last);
+/* The next rule of a kind that never sleeps, behind previous; NULL: no more. */
+const struct rule *
+gateway_change(const struct gateway_met *met, const struct rule *previous, enum rule_action action);
 /* Also tells which connection it was and whose, and more: further members with a leading comma. */
 void gateway_trace(const char *step, unsigned n, const char *what);
 void gateway_trace_more(const char *step, unsigned n, const char *what, const char *more);

@@ -47,11 +47,12 @@ static const struct {
     {"explain", "sys_load_error_detail", NULL},
 };
 
-const char *const step_names[] = {
-    "connect",    "auth",      "set",        "show",     "catalog",  "create",    "column",
-    "widen",      "begin",     "lock",       "check",    "owner",    "del.temp",  "temp",
-    "del.copy",   "temp.copy", "put.direct", "count",    "del.exec", "put.merge", "drop",
-    "load.query", "token",     "commit",     "rollback", "explain",  "other",     NULL};
+const char *const step_names[] = {"load.",    "apply.",    "connect",   "auth",       "set",
+                                  "show",     "catalog",   "create",    "column",     "widen",
+                                  "begin",    "lock",      "check",     "owner",      "del.temp",
+                                  "temp",     "del.copy",  "temp.copy", "put.direct", "count",
+                                  "del.exec", "put.merge", "drop",      "load.query", "token",
+                                  "commit",   "rollback",  "explain",   "other",      NULL};
 
 static bool matches(const char *sql, const char *part)
 {
@@ -77,7 +78,11 @@ const char *step_of(const char *sql)
 static bool is_step(const char *const *steps, const char *name)
 {
     for (unsigned i = 0; steps[i]; i++) {
-        if (strcmp(steps[i], name) == 0) {
+        size_t len = strlen(steps[i]);
+        bool is_phase = steps[i][len - 1] == '.';
+        if (strcmp(steps[i], name) == 0
+                ? !is_phase
+                : is_phase && strncmp(steps[i], name, len) == 0 && is_step(steps, name + len)) {
             return true;
         }
     }
@@ -232,6 +237,7 @@ bool rules_read(const char *text,
                 char why[RULE_TEXT_MAX])
 {
     ret->count = 0;
+    ret->arm[0] = '\0';
     while (*text) {
         char line[RULE_TEXT_MAX * 2];
         size_t len = strcspn(text, "\n");
@@ -243,6 +249,9 @@ bool rules_read(const char *text,
         line[len] = '\0';
         text += len + (text[len] == '\n');
         if (line[0] == '\0' || line[0] == '#') {
+            continue;
+        }
+        if (sscanf(line, "arm %511s", ret->arm) == 1) {
             continue;
         }
         struct rule *rule = &ret->items[ret->count];
@@ -264,16 +273,22 @@ static bool is_for(const struct rule *rule, const char *step, unsigned n)
            (rule->every == 0 || n % rule->every == 0);
 }
 
+bool rules_are_armed(const struct rules *rules)
+{
+    return rules->arm[0] == '\0' || access(rules->arm, F_OK) == 0;
+}
+
 static bool is_spent(const struct rule *rule)
 {
     return strcmp(rule->marker, "-") != 0 && access(rule->marker, F_OK) == 0;
 }
 
-const struct rule *rules_at(const struct rules *rules, const char *step, unsigned n, bool is_after)
+const struct rule *rules_at(
+    const struct rules *rules, const char *step, unsigned n, bool is_after, enum rule_action last)
 {
     for (unsigned i = 0; i < rules->count; i++) {
         const struct rule *rule = &rules->items[i];
-        if (rule->action <= RULE_RUN && rule->is_after == is_after && is_for(rule, step, n) &&
+        if (rule->action <= last && rule->is_after == is_after && is_for(rule, step, n) &&
             !is_spent(rule)) {
             return rule;
         }

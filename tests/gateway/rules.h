@@ -32,6 +32,12 @@
  *      rewrite  replaces a part of the request, the first found
  *      answer   replaces a part of the answer
  *      short    of the answer's rows only the first <count> are passed on
+ *
+ * A line "arm <file>" says that kill, cut, stop, late, stall and fail are asleep, and what they
+ * count is not counted, before that file exists.
+ *
+ * A gateway may know phases: names in its list that end with a dot. Put in front of a step they ask
+ * for that step in this phase, counted apart ("apply.commit").
  */
 
 #include <stdbool.h>
@@ -69,7 +75,11 @@ struct rule {
 struct rules {
     struct rule items[RULES_MAX];
     unsigned count;
+    char arm[RULE_TEXT_MAX]; /* a file, or "" */
 };
+
+/* Is the file of arm there, if there is one? */
+bool rules_are_armed(const struct rules *rules);
 
 /* steps: the names that are known, ended by NULL. False with a sentence in why when the text is no
  * rule file. */
@@ -78,9 +88,10 @@ bool rules_read(const char *text,
                 struct rules *ret,
                 char why[RULE_TEXT_MAX]);
 
-/* The rule among those that fire at a moment (kill to run), for the n-th of this step: the first
+/* The rule among those from kill to last for the n-th of this step: the first
  * whose marker is not there yet. NULL: none. */
-const struct rule *rules_at(const struct rules *rules, const char *step, unsigned n, bool is_after);
+const struct rule *rules_at(
+    const struct rules *rules, const char *step, unsigned n, bool is_after, enum rule_action last);
 
 /* The rule of this kind for the n-th of this step, beginning behind previous (NULL: the first). */
 const struct rule *rules_next(const struct rules *rules,

@@ -15,7 +15,7 @@
  *      late            the whole request is read before the client is cut off
  *      answer          replaces a part of the answer's body
  *
- * and these words behind "run":
+ * and these words behind "run", which sleeps like a fault here:
  *
  *      before run twice          the bucket gets the request twice, the second answer counts
  *      before run slow           the request's body trickles
@@ -285,12 +285,12 @@ struct exchange {
     struct bytes body;       /* of the request, when it had to be read whole */
     bool is_whole;           /* it was */
     const char *step, *part; /* part: "part:2", or NULL */
-    unsigned n, part_n;
+    struct gateway_met met, part_met;
 };
 
 static void trace(const struct exchange *x, const char *what)
 {
-    gateway_trace(x->part ? x->part : x->step, x->part ? x->part_n : x->n, what);
+    gateway_trace(x->part ? x->part : x->step, x->part ? x->part_met.n : x->met.n, what);
 }
 
 static void trace_seen(const struct exchange *x)
@@ -305,8 +305,10 @@ static void trace_seen(const struct exchange *x)
             *c = '?';
         }
     }
-    snprintf(more, sizeof more, ",\"of\":%u,\"object\":\"%s\",\"bytes\":%zu", x->n, key, x->length);
-    gateway_trace_more(x->part ? x->part : x->step, x->part ? x->part_n : x->n, "seen", more);
+    snprintf(more, sizeof more, ",\"of\":%u,\"object\":\"%s\",\"bytes\":%zu", x->met.n, key,
+             x->length);
+    gateway_trace_more(x->part ? x->part : x->step, x->part ? x->part_met.n : x->met.n, "seen",
+                       more);
 }
 
 static void trace_answered(const struct exchange *x, const struct answer *answer)
@@ -314,16 +316,16 @@ static void trace_answered(const struct exchange *x, const struct answer *answer
     char more[100];
 
     snprintf(more, sizeof more, ",\"status\":%u,\"bytes\":%zu", answer->status, answer->body.len);
-    gateway_trace_more(x->part ? x->part : x->step, x->part ? x->part_n : x->n, "answered", more);
+    gateway_trace_more(x->part ? x->part : x->step, x->part ? x->part_met.n : x->met.n, "answered",
+                       more);
 }
 
 /* A rule for the part with this number counts before one for parts. */
 static const struct rule *rule_at(const struct exchange *x, bool is_after)
 {
-    const struct rule *rule =
-        x->part ? rules_at(gateway_rules(), x->part, x->part_n, is_after) : NULL;
+    const struct rule *rule = x->part ? gateway_fault(&x->part_met, is_after, RULE_RUN) : NULL;
 
-    return rule ? rule : rules_at(gateway_rules(), x->step, x->n, is_after);
+    return rule ? rule : gateway_fault(&x->met, is_after, RULE_RUN);
 }
 
 /* Behind "run": is this the word, and what stands behind it? */
@@ -607,7 +609,7 @@ static enum course do_before(struct exchange *x, const struct rule *rule, struct
     case RULE_KILL:
     case RULE_CUT:
     case RULE_STOP:
-        gateway_do_fault(rule, x->n, x->client->fd, x->server->fd);
+        gateway_do_fault(rule, x->met.n, x->client->fd, x->server->fd);
         return PASS;
     case RULE_LATE:
         if (rule_take(rule)) {
@@ -683,7 +685,7 @@ static void change_body(const struct exchange *x, struct answer *answer)
     const struct rule *rule = NULL;
     char length[32];
 
-    while ((rule = rules_next(gateway_rules(), rule, x->step, x->n, RULE_ANSWER))) {
+    while ((rule = gateway_change(&x->met, rule, RULE_ANSWER))) {
         char *found = strstr(answer->body.at, rule->from);
         if (found) {
             replace(&answer->body, (size_t)(found - answer->body.at), strlen(rule->from), rule->to);
@@ -703,7 +705,7 @@ static bool finish(struct exchange *x, struct answer *answer)
     if (rule && rule->action == RULE_RUN) {
         is_slow = run_after(x, rule, answer);
     } else if (rule) {
-        gateway_do_fault(rule, x->n, x->client->fd, x->server->fd);
+        gateway_do_fault(rule, x->met.n, x->client->fd, x->server->fd);
     }
     change_body(x, answer);
     trace_answered(x, answer);
@@ -724,8 +726,10 @@ static bool read_request(struct exchange *x)
     x->length = body_length(&x->head);
     x->step = s3_step_of(x->method, x->target);
     x->part = s3_part_step_of(x->method, x->target);
-    x->n = gateway_count(x->step);
-    x->part_n = x->part ? gateway_count(x->part) : 0;
+    x->met = gateway_meet(x->step, "");
+    if (x->part) {
+        x->part_met = gateway_meet(x->part, "");
+    }
     return x->length <= MAX_BODY;
 }
 

@@ -184,8 +184,9 @@ _Noreturn static void stay_silent(struct link *link)
  */
 static bool meet_guest(struct link *link, const char *step)
 {
-    unsigned n = gateway_count(step);
-    const struct rule *rule = rules_at(gateway_rules(), step, n, false);
+    struct gateway_met met = gateway_meet(step, "");
+    const struct rule *rule = gateway_fault(&met, false, RULE_FAIL);
+    const unsigned n = met.n;
     struct message message = {0};
 
     gateway_trace(step, n, "seen");
@@ -252,9 +253,10 @@ struct pipeline {
         *parsed; /* after-rule of the statement that was parsed and not executed yet */
     unsigned n, parsed_n;
     const struct rule *fails; /* the server's next error is to be this one */
-    char step[32];            /* of the newest statement, where its answer is to be changed */
-    unsigned step_n, rows;    /* its number, and its rows so far */
+    struct gateway_met met;   /* the newest statement, where its answer is to be changed */
+    unsigned rows;            /* its rows so far */
     bool changes_answer;
+    const char *phase; /* of what is being done: "load.", "apply." or "" */
 };
 
 static bool ends_statement(unsigned char type)
@@ -296,22 +298,20 @@ static size_t find_bytes(const struct message *message, size_t at, const char *w
 static bool change_answer(struct pipeline *pipeline, struct message *message)
 {
     unsigned char type = message->bytes[0];
-    const struct rule *cut =
-        rules_next(gateway_rules(), NULL, pipeline->step, pipeline->step_n, RULE_SHORT);
-    const struct rule *rule =
-        rules_next(gateway_rules(), NULL, pipeline->step, pipeline->step_n, RULE_ANSWER);
+    const struct rule *cut = gateway_change(&pipeline->met, NULL, RULE_SHORT);
+    const struct rule *rule = gateway_change(&pipeline->met, NULL, RULE_ANSWER);
 
     if (type == 'D' && cut && pipeline->rows++ >= cut->count) {
-        gateway_trace(cut->step, pipeline->step_n, "left out");
+        gateway_trace(cut->step, pipeline->met.n, "left out");
         return true;
     }
     size_t at = rule && (type == 'C' || type == 'D') ? find_bytes(message, 5, rule->from) : 0;
     if (at > 0 && type == 'C') {
         put_in_place(message, at, strlen(rule->from), rule->to, strlen(rule->to));
-        gateway_trace(rule->step, pipeline->step_n, "rewritten");
+        gateway_trace(rule->step, pipeline->met.n, "rewritten");
     } else if (at > 0 && strlen(rule->from) == strlen(rule->to)) {
         memcpy(message->bytes + at, rule->to, strlen(rule->to)); /* a row keeps its lengths */
-        gateway_trace(rule->step, pipeline->step_n, "rewritten");
+        gateway_trace(rule->step, pipeline->met.n, "rewritten");
     }
     if (ends_statement(type)) {
         pipeline->changes_answer = false;
@@ -389,17 +389,17 @@ static bool drain(struct link *link, struct pipeline *pipeline)
 }
 
 /* The text of a Query or Parse message, replaced where rules say so. */
-static void rewrite(struct message *message, size_t sql_at, const char *step, unsigned n)
+static void rewrite(struct message *message, size_t sql_at, const struct gateway_met *met)
 {
     const struct rule *rule = NULL;
 
-    while ((rule = rules_next(gateway_rules(), rule, step, n, RULE_REWRITE))) {
+    while ((rule = gateway_change(met, rule, RULE_REWRITE))) {
         const char *sql = (const char *)message->bytes + sql_at;
         const char *found = strstr(sql, rule->from);
         if (found) {
             put_in_place(message, (size_t)((const unsigned char *)found - message->bytes),
                          strlen(rule->from), rule->to, strlen(rule->to));
-            gateway_trace(step, n, "rewritten");
+            gateway_trace(met->step, met->n, "rewritten");
         }
     }
 }
@@ -445,8 +445,6 @@ static bool do_before(struct link *link,
     switch (rule->action) {
     case RULE_LATE:
         forward_late(link, rule, n, sql);
-    case RULE_RUN:
-        return drain(link, pipeline) && (pipeline->is_failed || run_own(link, rule, n));
     case RULE_STALL:
         if (rule_take(rule)) {
             gateway_trace(rule->step, n, "stalled");
@@ -464,6 +462,7 @@ static bool do_before(struct link *link,
     case RULE_KILL:
     case RULE_CUT:
     case RULE_STOP:
+    case RULE_RUN:
     case RULE_REWRITE:
     case RULE_ANSWER:
     case RULE_SHORT:
@@ -473,28 +472,50 @@ static bool do_before(struct link *link,
     return true;
 }
 
-/* A statement's text came by: count it, fire what comes before it, note what comes after it. */
+/* A transaction that locks is an apply or an Open, another one is a lookup. */
+static void follow_phase(struct pipeline *pipeline, const char *step)
+{
+    if (strcmp(step, "begin") == 0) {
+        pipeline->phase = "load.";
+    } else if (strcmp(step, "lock") == 0) {
+        pipeline->phase = "apply.";
+    }
+}
+
+/* A statement's text came by: count it, do what comes before it, note what comes after it. */
 static bool
 meet_statement(struct link *link, struct pipeline *pipeline, struct message *message, size_t sql_at)
 {
     const char *step = step_of((const char *)message->bytes + sql_at);
-    unsigned n = gateway_count(step);
-    const struct rule *before = rules_at(gateway_rules(), step, n, false);
+    follow_phase(pipeline, step);
+    struct gateway_met met = gateway_meet(step, pipeline->phase);
+    const struct rule *before = gateway_fault(&met, false, RULE_FAIL);
+    const struct rule *own = NULL;
 
-    gateway_trace(step, n, "seen");
-    if (before && !do_before(link, pipeline, message, sql_at, before, n)) {
+    if (strcmp(step, "commit") == 0 || strcmp(step, "rollback") == 0) {
+        pipeline->phase = "";
+    }
+    gateway_trace(step, met.n, "seen");
+    while ((own = gateway_change(&met, own, RULE_RUN))) {
+        if (!own->is_after &&
+            !(drain(link, pipeline) && (pipeline->is_failed || run_own(link, own, met.n)))) {
+            return false;
+        }
+    }
+    if (before && !do_before(link, pipeline, message, sql_at, before, met.n)) {
         return false;
     }
-    pipeline->parsed = rules_at(gateway_rules(), step, n, true);
-    pipeline->parsed_n = n;
-    if (rules_next(gateway_rules(), NULL, step, n, RULE_ANSWER) ||
-        rules_next(gateway_rules(), NULL, step, n, RULE_SHORT)) {
-        snprintf(pipeline->step, sizeof pipeline->step, "%s", step);
-        pipeline->step_n = n;
+    pipeline->parsed = gateway_fault(&met, true, RULE_FAIL);
+    pipeline->parsed_n = met.n;
+    for (own = NULL; !pipeline->parsed && (own = gateway_change(&met, own, RULE_RUN));) {
+        pipeline->parsed = own->is_after ? own : NULL;
+    }
+    if (gateway_change(&met, NULL, RULE_ANSWER) || gateway_change(&met, NULL, RULE_SHORT)) {
+        pipeline->met = met;
         pipeline->rows = 0;
         pipeline->changes_answer = drain(link, pipeline);
     }
-    rewrite(message, sql_at, step, n);
+    rewrite(message, sql_at, &met);
     return true;
 }
 
@@ -537,7 +558,7 @@ static bool pass_request(struct link *link, struct pipeline *pipeline, struct me
 
 static void pump(struct link *link)
 {
-    struct pipeline pipeline = {0};
+    struct pipeline pipeline = {.phase = ""};
     struct message request = {0}, answer = {0};
     bool alive = true;
 

@@ -35,6 +35,7 @@ static const char usage[] =
     "  --kill-at POINT[#n][+ms][@shard]   SIGKILL the connector there, repeatable\n"
     "  --arm N                   count kill points only after N commits\n"
     "  --kill-file F             this file explains one death of the connector, repeatable\n"
+    "  --observer SOCKET         tell an onlooker what was promised and acknowledged\n"
     "  --max-restarts N          unexplained deaths that are survived (default 20)\n"
     "  --timeout S               longest silence of the connector (default 120)\n"
     "  --seed N  --log F  --log-level L  --report F  --dump-expected DIR\n"
@@ -226,6 +227,7 @@ static bool parse_option(struct fr_options *options, const char *name, const cha
         {"--report", &options->report, NULL, NULL},
         {"--dump-expected", &options->dump, NULL, NULL},
         {"--group", &options->group, NULL, NULL},
+        {"--observer", &options->observer, NULL, NULL},
         {"--seed", NULL, &options->seed, NULL},
         {"--max-transactions", NULL, &options->max_transactions, NULL},
         {"--merge-commits", NULL, &options->merge_commits, NULL},

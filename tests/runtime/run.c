@@ -1,6 +1,7 @@
 /* One run: catalog, source and log are opened, the connector is driven and started again after a
    death, the summary is written. */
 #include "run.h"
+#include "observe.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -201,6 +202,7 @@ static enum fr_end open_all(struct fr_run *run)
 {
     const struct fr_options *options = &run->options;
     struct fr_buf error = {0};
+    run->observer_fd = -1;
     run->task.is_v2 = options->is_v2;
     for (unsigned i = 0; i < options->topology_count; i++) {
         if (options->topology[i] > 1 && !options->is_v2) {
@@ -249,7 +251,7 @@ static enum fr_end open_all(struct fr_run *run)
     if (!prepare_launch(run)) {
         return fr_verdict(run, FR_USAGE, "no connector: neither --connector nor a local command");
     }
-    return FR_OK;
+    return fr_observe_open(run);
 }
 
 static const char *end_name(enum fr_end end)
@@ -353,6 +355,7 @@ void fr_run_done(struct fr_run *run)
     fr_arena_done(&run->phase_arena);
     fr_realloc(run->links, 0);
     fr_realloc(run->counters, 0);
+    fr_observe_done(run);
     fr_reclog_done(&run->log);
     fr_source_done(&run->source);
     fr_buf_done(&run->started_patches);

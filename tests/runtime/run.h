@@ -38,6 +38,7 @@ enum fr_turn { FR_TURN_NOT_DRAINED, FR_TURN_DRAINED, FR_TURN_ALTERNATE };
 struct fr_options {
     const char *catalog, *fixture, *state_dir, *connector, *materialization, *config, *log;
     const char *report, *dump, *group, *log_level;
+    const char *observer; /* a socket's path, or NULL */
     enum fr_codec codec;
     bool codec_given, pretty;
     enum fr_until until;
@@ -83,6 +84,7 @@ struct fr_run {
     struct fr_shard shards[FR_MAX_SHARDS]; /* the first one also does Spec, Validate, Apply */
     unsigned shard_count;                  /* of the current session */
     struct fr_launch launch;
+    int observer_fd;
     struct fr_random random;
     struct fr_keymap model; /* what is committed, standard bindings */
 

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "exchange.h"
+#include "observe.h"
 
 enum { OUT_BYTES = 256 * 1024 };
 
@@ -43,10 +44,17 @@ static enum fr_end take_checkpoint(struct fr_run *run, const struct fr_json *che
     return fr_traffic_rebuild(run);
 }
 
+/* What is committed by the recovery log. */
+static uint64_t restored_position(const struct fr_run *run)
+{
+    const struct fr_reclog *log = &run->log;
+    return log->commit_count > 0 ? log->commits[log->commit_count - 1].to : 0;
+}
+
 static void restore_position(struct fr_run *run)
 {
     const struct fr_reclog *log = &run->log;
-    run->position = log->commit_count > 0 ? log->commits[log->commit_count - 1].to : 0;
+    run->position = restored_position(run);
     run->marks = log->commit_count > 0 ? log->commits[log->commit_count - 1].marks : 0;
 }
 
@@ -275,6 +283,9 @@ static enum fr_end take_acknowledged(struct fr_shard *shard, const struct fr_jso
     struct fr_json *updates = take_updates(run, &run->acknowledged_patches);
     if (updates->count > 0) {
         end = fr_exchange_log(run, "acknowledged", NULL, updates, NULL);
+    }
+    if (end == FR_OK) {
+        end = fr_observe_tell(run, "acknowledged", restored_position(run), NULL);
     }
     return end == FR_OK ? fr_exchange_logged(run, "acknowledged.logged") : end;
 }
@@ -777,6 +788,10 @@ static enum fr_end commit(struct fr_run *run, const struct plan *plan)
     }
     struct fr_json *updates = take_updates(run, &run->started_patches);
     struct fr_commit record = {plan->from, plan->to, plan->marks};
+    end = fr_observe_tell(run, "startedCommit", plan->to, updates);
+    if (end != FR_OK) {
+        return end;
+    }
     end = fr_exchange_log(run, "commit", &record, updates, list_max_keys(run));
     if (end != FR_OK) {
         return end;

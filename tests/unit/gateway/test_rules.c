@@ -68,9 +68,12 @@ static void a_rule_file_is_read_line_by_line(void **state)
     assert_true(rules_read("# comment\n\ncommit#2 before kill /m/1\nput.merge after cut /m/2\n"
                            "token rewrite SET a = $1=>SET b = $1\n"
                            "lock#3 before fail - XX000 1023\ntoken before run COMMIT; BEGIN\n"
-                           "load.query short 2\ncommit answer ROLLBACK=>COMMIT\n",
+                           "load.query short 2\ncommit answer ROLLBACK=>COMMIT\narm /m/armed\n"
+                           "apply.commit#1 before cut -\n",
                            step_names, &rules, why));
-    assert_int_equal(rules.count, 7);
+    assert_int_equal(rules.count, 8);
+    assert_string_equal(rules.arm, "/m/armed");
+    assert_string_equal(rules.items[7].step, "apply.commit");
     assert_string_equal(rules.items[0].step, "commit");
     assert_int_equal(rules.items[0].n, 2);
     assert_false(rules.items[0].is_after);
@@ -105,16 +108,16 @@ static void a_rule_holds_for_its_number_and_fires_until_its_marker_is_there(void
              "token rewrite c=>d\n",
              marker);
     assert_true(rules_read(text, step_names, &rules, why));
-    assert_null(rules_at(&rules, "commit", 1, false));
-    assert_null(rules_at(&rules, "lock", 2, false));
-    assert_ptr_equal(rules_at(&rules, "commit", 2, false), &rules.items[0]);
+    assert_null(rules_at(&rules, "commit", 1, false, RULE_RUN));
+    assert_null(rules_at(&rules, "lock", 2, false, RULE_RUN));
+    assert_ptr_equal(rules_at(&rules, "commit", 2, false, RULE_RUN), &rules.items[0]);
     assert_true(rule_take(&rules.items[0]));
     assert_false(rule_take(&rules.items[0]));
-    assert_null(rules_at(&rules, "commit", 2, false));
-    assert_ptr_equal(rules_at(&rules, "commit", 2, true), &rules.items[1]);
+    assert_null(rules_at(&rules, "commit", 2, false, RULE_RUN));
+    assert_ptr_equal(rules_at(&rules, "commit", 2, true, RULE_RUN), &rules.items[1]);
     assert_true(rule_take(&rules.items[1]));
     assert_true(rule_take(&rules.items[1]));
-    assert_null(rules_at(&rules, "token", 1, false));
+    assert_null(rules_at(&rules, "token", 1, false, RULE_RUN));
     const struct rule *first = rules_next(&rules, NULL, "token", 1, RULE_REWRITE);
     assert_ptr_equal(first, &rules.items[2]);
     assert_ptr_equal(rules_next(&rules, first, "token", 1, RULE_REWRITE), &rules.items[3]);
@@ -141,10 +144,10 @@ static void a_rule_says_which_of_the_steps_it_means(void **state)
         snprintf(line, sizeof line, "commit%s before cut -", rows[i].which);
         assert_true(rules_read(line, step_names, &rules, why));
         for (unsigned k = 0; rows[i].meant[k]; k++) {
-            assert_non_null(rules_at(&rules, "commit", rows[i].meant[k], false));
+            assert_non_null(rules_at(&rules, "commit", rows[i].meant[k], false, RULE_RUN));
         }
         for (unsigned k = 0; rows[i].other[k]; k++) {
-            assert_null(rules_at(&rules, "commit", rows[i].other[k], false));
+            assert_null(rules_at(&rules, "commit", rows[i].other[k], false, RULE_RUN));
         }
     }
 }

@@ -1,0 +1,9 @@
+/* harness/groups: all groups, in the order in which they are run. */
+
+#include "harness/scenario.h"
+
+#include <stddef.h>
+
+extern const struct group group_BL, group_PK;
+
+const struct group *const all_groups[] = {&group_BL, &group_PK, NULL};
