@@ -27,7 +27,9 @@ enum figure_part { FIGURE_STAGED, FIGURE_APPLIED };
     X(stored_rows, STAGED, "rows", "rows staged for COPY into targets or merge tables")            \
     X(deleted_rows, STAGED, "rows", "rows staged for deletion")                                    \
     X(skipped_deletes, STAGED, "documents", "hard deletes of documents that never existed")        \
-    X(truncated_values, STAGED, "values", "strings cut at the length that a column can hold")      \
+    X(truncated_values, STAGED, "values", "strings cut at what a column can hold")                 \
+    X(replaced_values, STAGED, "values",                                                           \
+      "JSON values in which U+FFFD stands for what no column can hold")                            \
     X(raw_bytes, STAGED, "bytes", "staged rows before compression")                                \
     X(staged_bytes, STAGED, "bytes", "staged rows as uploaded")                                    \
     X(files, STAGED, "objects", "data objects written")                                            \
@@ -84,6 +86,22 @@ struct figure_tables {
     bool has_other;
 };
 
+/* ---- values that are not stored as they came */
+
+enum { FIGURE_COLUMNS = 32, FIGURE_COLUMN_NAME = 128 };
+
+struct figure_column {
+    char table[FIGURE_TABLE_NAME], column[FIGURE_COLUMN_NAME];
+    uint64_t truncated, replaced;
+};
+
+/* The first columns that are met have a row each, all others share the last one, "other". */
+struct figure_columns {
+    struct figure_column items[FIGURE_COLUMNS + 1];
+    unsigned count; /* without "other" */
+    bool has_other;
+};
+
 struct figures {
 #define FIGURES_FIELD(name, part, unit, meaning) uint64_t name;
     FIGURES(FIGURES_FIELD)
@@ -91,6 +109,7 @@ struct figures {
     struct histogram phases[FIGURE_PHASE_COUNT];
     uint64_t retries[FIGURE_RETRY_COUNT][FIGURE_CAUSE_COUNT];
     struct figure_tables tables;
+    struct figure_columns columns;
     int64_t acknowledged_at; /* seconds since 1970; 0: not yet */
 };
 
@@ -121,6 +140,13 @@ void figures_add_phase(struct figures *figures, enum figure_phase phase, uint64_
 void figures_add_retry(struct figures *figures, enum figure_retry retry, const struct error *err);
 /* The row of a table, made when it is met first; NULL only when figures is. */
 struct figure_table *figures_table(struct figures *figures, struct span name);
+
+/* Also adds to truncated_values and replaced_values. */
+void figures_add_altered(struct figures *figures,
+                         struct span table,
+                         struct span column,
+                         uint64_t truncated,
+                         uint64_t replaced);
 
 /* Pure: what kind of trouble an error is, by its code and origin. */
 enum figure_cause figure_cause_of(const struct error *err);

@@ -46,6 +46,21 @@ struct error *json_next(struct json_reader *reader, struct json_item *ret) MUST_
 /* Only white space may be left. */
 struct error *json_end(struct json_reader *reader) MUST_CHECK;
 
+/* One value that is the whole text but for white space, judged in one pass: what a reader with
+ * narrower limits than JSON's has to look at more closely. */
+struct json_traits {
+    bool is_compact;         /* no white space outside of strings */
+    bool has_unicode_escape; /* somewhere is a \u */
+    bool has_large_number;   /* one has an exponent or more than JSON_PLAIN_NUMBER characters */
+    bool names_ascend;       /* in every object, byte by byte and without escapes: none is twice */
+    size_t longest_name;     /* bytes, as written */
+};
+#define JSON_PLAIN_NUMBER 300 /* an integer of so many digits is a finite double */
+struct error *json_check(struct span text, struct json_traits *ret) MUST_CHECK;
+
+/* Is a name twice in one object of this valid value? Slow: sorts the names of each object. */
+bool json_has_twins(struct span text);
+
 /* Walks an object or array that json_next returned (init a reader over item.raw first):
  *      json_enter(&r, JSON_OBJECT); while (json_member(&r, &name, &value) gives ret_have) ...
  * name is raw without quotes; when it holds a backslash use json_name_is / json_unescape. */

@@ -19,6 +19,7 @@ struct rs_column {
     struct rs_type type;
     struct span comment; /* for COMMENT ON COLUMN */
     bool is_key, is_document;
+    struct rs_domain domain; /* what COPY takes for it */
     /* Actual byte length of an existing VARCHAR column, 0 when it is none. */
     uint32_t char_max_length;
     /* Its property of the root object, when it is one and no column before is the same: a document

@@ -94,6 +94,31 @@ struct error *rs_type_map(struct arena *arena,
                           const struct rs_type_flags *flags,
                           struct rs_type *ret) MUST_CHECK;
 
+/* What a column of a type takes from COPY. The names of types and their limits are those of the
+ * Database Developer Guide ("Numeric types", "Character types", "Datetime types", "VARBYTE type");
+ * where it leaves a limit open, or the type is none that a field becomes by itself, there is none.
+ */
+enum rs_holds {
+    RS_HOLDS_ANYTHING, /* not known here: whatever comes */
+    RS_HOLDS_INTEGER,
+    RS_HOLDS_NUMERIC,
+    RS_HOLDS_REAL,
+    RS_HOLDS_DOUBLE,
+    RS_HOLDS_BOOLEAN,
+    RS_HOLDS_CHAR, /* ASCII */
+    RS_HOLDS_VARCHAR,
+    RS_HOLDS_DATE,
+    RS_HOLDS_TIMESTAMP, /* with or without a zone */
+    RS_HOLDS_SUPER,
+    RS_HOLDS_VARBYTE
+};
+struct rs_domain {
+    enum rs_holds holds;
+    uint32_t size;  /* bits of an integer, digits of a NUMERIC, bytes of CHAR, VARCHAR, VARBYTE */
+    uint32_t scale; /* of NUMERIC */
+};
+struct rs_domain rs_type_domain(const struct rs_type *type);
+
 /* May an existing column of this information_schema data_type stay as it is? Any case. */
 bool rs_type_is_compatible(const struct rs_type *type, struct span data_type);
 /* The expression that turns an existing column (already quoted) into the type, appended to out;

@@ -25,7 +25,8 @@ struct row_column {
     enum rs_converter converter;
     bool is_text; /* a VARCHAR column whose actual width is text_width */
     bool is_key;
-    uint32_t text_width; /* bytes; longer values ask for widening */
+    uint32_t text_width;     /* bytes; longer values ask for widening */
+    struct rs_domain domain; /* what COPY takes for the column */
 };
 
 enum row_kind {
@@ -48,14 +49,19 @@ struct row_format *row_format_new(struct arena *arena,
 struct row_facts {
     uint64_t rows;
     uint32_t longest_key_text; /* bytes of the longest string key */
-    uint64_t truncated_values; /* strings cut at ROW_MAX_TEXT */
+    uint64_t truncated_values; /* strings cut at ROW_MAX_TEXT, or by COPY at U+0000 */
+    uint64_t replaced_values;  /* JSON in which U+0000 or half a surrogate pair became U+FFFD */
     uint64_t *widen;           /* bitmap by column index (as given to row_format_new), or NULL */
+    struct row_column_facts {
+        uint64_t truncated, replaced;
+    } * columns; /* by column index, or NULL */
 };
 
 /* Appends one line to out, or nothing when it fails. keys, values and doc are borrowed. Errors are
  * ERROR_INPUT (CONFIG class) that name the field, the limit and the observed length, never the
- * value: a key text over ROW_MAX_TEXT, a null or non-scalar key, a row over ROW_MAX_OBJECT, a value
- * that the converter cannot convert. */
+ * value: a key text over ROW_MAX_TEXT or with U+0000 in it, a null or non-scalar key, a row over
+ * ROW_MAX_OBJECT, a value that the converter cannot convert or that COPY would refuse for the
+ * column's domain. */
 struct error *row_encode(const struct row_format *format,
                          const struct value *keys,
                          const struct value *values,

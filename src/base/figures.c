@@ -82,6 +82,45 @@ struct figure_table *figures_table(struct figures *figures, struct span name)
     return &tables->items[FIGURE_TABLES];
 }
 
+/* ---------------------------------------------------------------- columns */
+
+static struct figure_column *
+find_column(struct figure_columns *columns, struct span table, struct span column)
+{
+    for (unsigned i = 0; i < columns->count; i++) {
+        if (span_is(table, columns->items[i].table) && span_is(column, columns->items[i].column)) {
+            return &columns->items[i];
+        }
+    }
+    if (columns->count < FIGURE_COLUMNS && table.len < FIGURE_TABLE_NAME &&
+        column.len < FIGURE_COLUMN_NAME && !memchr(column.ptr, '\0', column.len)) {
+        struct figure_column *item = &columns->items[columns->count++];
+        memcpy(item->table, table.ptr, table.len);
+        memcpy(item->column, column.ptr, column.len);
+        return item;
+    }
+    struct figure_column *other = &columns->items[FIGURE_COLUMNS];
+    columns->has_other = true;
+    memcpy(other->table, "other", sizeof("other"));
+    memcpy(other->column, "other", sizeof("other"));
+    return other;
+}
+
+void figures_add_altered(struct figures *figures,
+                         struct span table,
+                         struct span column,
+                         uint64_t truncated,
+                         uint64_t replaced)
+{
+    if (figures && table.len > 0 && column.len > 0) {
+        struct figure_column *item = find_column(&figures->columns, table, column);
+        item->truncated += truncated;
+        item->replaced += replaced;
+        figures->truncated_values += truncated;
+        figures->replaced_values += replaced;
+    }
+}
+
 /* ---------------------------------------------------------------- causes */
 
 static bool begins(const char *text, const char *with)

@@ -131,6 +131,35 @@ static uint32_t actual_width(const struct making *making, struct span field)
     return column && span_is(column->data_type, existing_text) ? column->char_max_length : 0;
 }
 
+/* A type of the user's own may stand over a column of another: only what both say counts. Days and
+ * moments of the user's may be in any of the forms that the server recognises. */
+static struct rs_domain find_domain(const struct making *making, const struct rs_column *column)
+{
+    struct rs_domain domain = rs_type_domain(&column->type);
+    const struct rs_existing_column *existing =
+        making->existing ? rs_catalog_find_column(making->catalog, making->existing, column->field)
+                         : NULL;
+
+    if (!column->type.is_user_ddl) {
+        return domain;
+    }
+    if (existing) {
+        struct rs_domain actual = rs_type_domain(&(struct rs_type){.ddl = existing->data_type});
+        if (actual.holds != domain.holds) {
+            return (struct rs_domain){.holds = RS_HOLDS_ANYTHING};
+        }
+        if (existing->char_max_length > 0) {
+            domain.size = existing->char_max_length;
+        } else if (actual.holds == RS_HOLDS_INTEGER) {
+            domain.size = actual.size;
+        }
+    }
+    if (domain.holds == RS_HOLDS_DATE || domain.holds == RS_HOLDS_TIMESTAMP) {
+        domain.holds = RS_HOLDS_ANYTHING;
+    }
+    return domain;
+}
+
 static struct error *
 make_column(struct making *making, struct span name, bool as_key, struct rs_column *ret)
 {
@@ -169,6 +198,7 @@ make_column(struct making *making, struct span name, bool as_key, struct rs_colu
                          SPAN_FMT(name), TEXT_BYTES);
     }
     ret->comment = take_text(making);
+    ret->domain = find_domain(making, ret);
     return NULL;
 }
 

@@ -58,6 +58,8 @@ enum {
     ROW_TABLE_COPY,
     ROW_TABLE_MERGE,
     ROW_TABLE_ROWS,
+    ROW_COLUMN_TRUNCATED,
+    ROW_COLUMN_REPLACED,
     ROW_LOG_DROPPED,
     ROW_CPU,
     ROW_COUNT
@@ -83,6 +85,12 @@ static const struct metric metrics[ROW_COUNT] = {
                          "time of MERGE and DELETE, by table; the first 32 tables, then other"},
     [ROW_TABLE_ROWS] = {PREFIX "copied_rows_total", METRIC_COUNTER, METRIC_AS_IS,
                         "rows copied while applying, by table; the first 32 tables, then other"},
+    [ROW_COLUMN_TRUNCATED] = {PREFIX "truncated_column_values_total", METRIC_COUNTER, METRIC_AS_IS,
+                              "strings that were cut, by table and column; the first 32 columns, "
+                              "then other"},
+    [ROW_COLUMN_REPLACED] = {PREFIX "replaced_column_values_total", METRIC_COUNTER, METRIC_AS_IS,
+                             "JSON values with a character replaced, by table and column; the "
+                             "first 32 columns, then other"},
     [ROW_LOG_DROPPED] = {PREFIX "log_lines_dropped_total", METRIC_COUNTER, METRIC_AS_IS,
                          "log lines that nobody took from stderr in time"},
     [ROW_CPU] = {"process_cpu_seconds_total", METRIC_COUNTER, METRIC_MS,
@@ -154,6 +162,22 @@ emit_tables(const struct printer *printer, const struct figure_tables *tables, u
                       index == ROW_TABLE_COPY    ? table->copy_ms
                       : index == ROW_TABLE_MERGE ? table->merge_ms
                                                  : table->copied_rows);
+        }
+    }
+}
+
+static void
+emit_columns(const struct printer *printer, const struct figure_columns *columns, unsigned index)
+{
+    for (unsigned i = 0; i <= FIGURE_COLUMNS; i++) {
+        const struct figure_column *column = &columns->items[i];
+        uint64_t value = index == ROW_COLUMN_TRUNCATED ? column->truncated : column->replaced;
+        if (value > 0 && (i < columns->count || (i == FIGURE_COLUMNS && columns->has_other))) {
+            printer->emit(printer->to,
+                          &(struct metric_row){.metric = &metrics[index],
+                                               .labels = {{"table", span_of(column->table)},
+                                                          {"column", span_of(column->column)}},
+                                               .value = (int64_t)value});
         }
     }
 }
@@ -261,6 +285,8 @@ void connector_measure(const struct connector *self, metric_emit_fn *emit_row, v
     emit_tables(&printer, &figures->tables, ROW_TABLE_COPY);
     emit_tables(&printer, &figures->tables, ROW_TABLE_MERGE);
     emit_tables(&printer, &figures->tables, ROW_TABLE_ROWS);
+    emit_columns(&printer, &figures->columns, ROW_COLUMN_TRUNCATED);
+    emit_columns(&printer, &figures->columns, ROW_COLUMN_REPLACED);
     emit(&printer, ROW_LOG_DROPPED, log_dropped());
     emit_process(&printer, self);
 }

@@ -84,6 +84,7 @@ static int32_t hex_unit(const char *at, const char *end)
 struct trouble {
     const char *what;
     const char *at;
+    bool saw_unicode; /* \u was met; set and never cleared, for json_check */
 };
 
 static const char *stop_at(struct trouble *trouble, const char *what, const char *at)
@@ -125,6 +126,7 @@ static inline const char *read_string(const char *at, const char *end, struct tr
             if (hex_unit(at + 2, end) < 0) {
                 return stop_at(trouble, "expected four hexadecimal digits behind \\u", at + 2);
             }
+            trouble->saw_unicode = true;
             at += 6;
             break;
         default:
@@ -217,7 +219,36 @@ struct walk {
     unsigned depth;
     bool saw_space;
     uint64_t is_object[JSON_MAX_DEPTH / 64]; /* a bit per open container, innermost at depth - 1 */
+    struct check *check;                     /* NULL: only the grammar counts */
 };
+
+/* What json_check learns beside the grammar. */
+struct check {
+    struct json_traits traits;
+    struct span names[JSON_MAX_DEPTH]; /* the last one of each open object */
+};
+
+/* Raw names with escapes may be the same name in other letters. */
+static void note_name(struct check *check, unsigned level, struct span name)
+{
+    struct span *before = &check->names[level];
+
+    if ((before->ptr && span_compare(*before, name) >= 0) || memchr(name.ptr, '\\', name.len)) {
+        check->traits.names_ascend = false;
+    }
+    if (name.len > check->traits.longest_name) {
+        check->traits.longest_name = name.len;
+    }
+    *before = name;
+}
+
+static void note_number(struct check *check, struct span number)
+{
+    if (number.len > JSON_PLAIN_NUMBER || memchr(number.ptr, 'e', number.len) ||
+        memchr(number.ptr, 'E', number.len)) {
+        check->traits.has_large_number = true;
+    }
+}
 
 static inline void walk_space(struct walk *walk)
 {
@@ -242,6 +273,9 @@ static inline bool push(struct walk *walk, bool object)
     const uint64_t bit = UINT64_C(1) << (walk->depth % 64);
     uint64_t *word = &walk->is_object[walk->depth / 64];
     *word = object ? *word | bit : *word & ~bit;
+    if (walk->check) {
+        walk->check->names[walk->depth] = SPAN_NONE;
+    }
     walk->depth++;
     return true;
 }
@@ -254,9 +288,13 @@ static inline bool walk_name(struct walk *walk)
         stop_at(&walk->trouble, "expected a member's name", walk->at);
         return false;
     }
-    walk->at = read_string(walk->at + 1, walk->end, &walk->trouble);
+    const char *const name = walk->at + 1;
+    walk->at = read_string(name, walk->end, &walk->trouble);
     if (!walk->at) {
         return false;
+    }
+    if (walk->check) {
+        note_name(walk->check, walk->depth - 1, (struct span){name, (size_t)(walk->at - name) - 1});
     }
     walk_space(walk);
     if (walk->at == walk->end || *walk->at != ':') {
@@ -327,9 +365,13 @@ static bool walk_container(struct walk *walk)
             }
         } else {
             enum json_kind kind;
-            walk->at = read_scalar(walk->at, walk->end, &kind, &walk->trouble);
+            const char *const start = walk->at;
+            walk->at = read_scalar(start, walk->end, &kind, &walk->trouble);
             if (!walk->at) {
                 return false;
+            }
+            if (walk->check && kind == JSON_NUMBER) {
+                note_number(walk->check, (struct span){start, (size_t)(walk->at - start)});
             }
         }
         if (complete && !walk_on(walk, &ended)) {
@@ -355,6 +397,7 @@ struct error *json_next(struct json_reader *reader, struct json_item *ret)
         walk.end = reader->end;
         walk.depth = 0;
         walk.saw_space = false;
+        walk.check = NULL;
         if (!walk_container(&walk)) {
             return bad_json(reader, walk.trouble.at, walk.trouble.what);
         }
@@ -380,6 +423,43 @@ struct error *json_end(struct json_reader *reader)
     if (reader->at != reader->end) {
         return bad_json(reader, reader->at, "expected nothing more");
     }
+    return NULL;
+}
+
+struct error *json_check(struct span text, struct json_traits *ret)
+{
+    struct json_reader reader;
+    struct check check;
+    struct walk walk;
+    enum json_kind kind;
+
+    json_reader_init(&reader, text);
+    check.traits = (struct json_traits){.is_compact = true, .names_ascend = true};
+    walk.at = skip_space(reader.at, reader.end);
+    walk.end = reader.end;
+    walk.depth = 0;
+    walk.saw_space = false;
+    walk.check = &check;
+    walk.trouble.saw_unicode = false;
+    if (walk.at < walk.end && (*walk.at == '{' || *walk.at == '[')) {
+        if (!walk_container(&walk)) {
+            walk.at = NULL;
+        }
+    } else {
+        const char *const start = walk.at;
+        walk.at = read_scalar(start, walk.end, &kind, &walk.trouble);
+        if (walk.at && kind == JSON_NUMBER) {
+            note_number(&check, (struct span){start, (size_t)(walk.at - start)});
+        }
+    }
+    if (!walk.at) {
+        return bad_json(&reader, walk.trouble.at, walk.trouble.what);
+    }
+    reader.at = walk.at;
+    RETURN_IF_ERROR(json_end(&reader));
+    check.traits.is_compact = !walk.saw_space;
+    check.traits.has_unicode_escape = walk.trouble.saw_unicode;
+    *ret = check.traits;
     return NULL;
 }
 

@@ -3,8 +3,8 @@
  * the user configured for it; goes out: the column's type for SQL, the converter for staged rows,
  * and whether an existing column will do or can be turned into the type. It never knows tables.
  *
- * Everything is in the two tables below: a new type is a row in mappings, a new migration a row in
- * migrations.
+ * Everything is in the tables below: a new type is a row in mappings, a new migration a row in
+ * migrations, what a column takes a row in domain_rows.
  */
 
 #include "redshift/type.h"
@@ -85,6 +85,44 @@ static const struct migration {
     {"binary varying", "SUPER", "CAST(FROM_VARBYTE(", ", 'base64') AS SUPER)"},
     {"super", "TEXT", "JSON_SERIALIZE(", ")"},
     {"*", "SUPER", "CAST(", " as SUPER)"},
+};
+
+/* Names of types as they begin a column's definition. The size is what stands in parentheses, else
+ * the one here; how a size is bounded, or that a type has none, is the server's affair. */
+static const struct domain_row {
+    const char *name;
+    struct rs_domain domain;
+    bool has_size; /* "(n)" or "(n,s)" may follow */
+} domain_rows[] = {
+    {"BIGINT", {RS_HOLDS_INTEGER, 64, 0}, false},
+    {"INT8", {RS_HOLDS_INTEGER, 64, 0}, false},
+    {"INTEGER", {RS_HOLDS_INTEGER, 32, 0}, false},
+    {"INT4", {RS_HOLDS_INTEGER, 32, 0}, false},
+    {"INT", {RS_HOLDS_INTEGER, 32, 0}, false},
+    {"SMALLINT", {RS_HOLDS_INTEGER, 16, 0}, false},
+    {"INT2", {RS_HOLDS_INTEGER, 16, 0}, false},
+    {"NUMERIC", {RS_HOLDS_NUMERIC, 18, 0}, true},
+    {"DECIMAL", {RS_HOLDS_NUMERIC, 18, 0}, true},
+    {"DOUBLE PRECISION", {RS_HOLDS_DOUBLE, 0, 0}, false},
+    {"FLOAT8", {RS_HOLDS_DOUBLE, 0, 0}, false},
+    {"FLOAT4", {RS_HOLDS_REAL, 0, 0}, false},
+    {"FLOAT", {RS_HOLDS_DOUBLE, 0, 0}, false},
+    {"REAL", {RS_HOLDS_REAL, 0, 0}, false},
+    {"BOOLEAN", {RS_HOLDS_BOOLEAN, 0, 0}, false},
+    {"BOOL", {RS_HOLDS_BOOLEAN, 0, 0}, false},
+    {"CHARACTER VARYING", {RS_HOLDS_VARCHAR, 256, 0}, true},
+    {"NCHAR", {RS_HOLDS_CHAR, 1, 0}, true},
+    {"CHARACTER", {RS_HOLDS_CHAR, 1, 0}, true},
+    {"CHAR", {RS_HOLDS_CHAR, 1, 0}, true},
+    {"NVARCHAR", {RS_HOLDS_VARCHAR, 256, 0}, true},
+    {"VARCHAR", {RS_HOLDS_VARCHAR, 256, 0}, true},
+    {"DATE", {RS_HOLDS_DATE, 0, 0}, false},
+    {"TIMESTAMPTZ", {RS_HOLDS_TIMESTAMP, 0, 0}, false},
+    {"TIMESTAMP", {RS_HOLDS_TIMESTAMP, 0, 0}, false},
+    {"SUPER", {RS_HOLDS_SUPER, 0, 0}, false},
+    {"VARBYTE", {RS_HOLDS_VARBYTE, 64000, 0}, true},
+    {"VARBINARY", {RS_HOLDS_VARBYTE, 64000, 0}, true},
+    {"BINARY VARYING", {RS_HOLDS_VARBYTE, 64000, 0}, true},
 };
 
 static struct error *
@@ -321,6 +359,76 @@ static const struct migration *find_migration(const struct rs_type *type, struct
         }
     }
     return NULL;
+}
+
+/* ---------------------------------------------------------------- what a column takes */
+
+#define MAX_TEXT 65535 /* VARCHAR(MAX), and what a TEXT is widened to */
+
+/* "(n)" or "(n,s)", with blanks anywhere; false when it is neither. */
+static bool read_size(struct span text, struct rs_domain *domain)
+{
+    uint64_t numbers[2] = {0, 0};
+    unsigned count = 0;
+    bool has_digit = false, has_max = false;
+
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c >= '0' && c <= '9') {
+            has_digit = true;
+            numbers[count] = numbers[count] * 10 + (uint64_t)(c - '0');
+            if (numbers[count] > UINT32_MAX) {
+                return false;
+            }
+        } else if (c == ',' && count == 0 && has_digit) {
+            count = 1;
+        } else if (text.len - i >= 3 && strncasecmp(text.ptr + i, "MAX", 3) == 0 && !has_digit) {
+            has_max = true;
+            i += 2;
+        } else if (c == ')') {
+            domain->size = has_max ? MAX_TEXT : (uint32_t)numbers[0];
+            domain->scale = (uint32_t)numbers[1];
+            return (has_digit || has_max) && domain->scale <= domain->size;
+        } else if (c != ' ') {
+            return false;
+        }
+    }
+    return false;
+}
+
+static bool ends_word(struct span text, size_t at)
+{
+    return at == text.len || text.ptr[at] == ' ' || text.ptr[at] == '(';
+}
+
+struct rs_domain rs_type_domain(const struct rs_type *type)
+{
+    static const struct rs_domain anything = {RS_HOLDS_ANYTHING, 0, 0};
+    struct span ddl = type->ddl;
+
+    if (type->is_text) {
+        return (struct rs_domain){RS_HOLDS_VARCHAR, MAX_TEXT, 0};
+    }
+    for (size_t i = 0; i < ARRAY_LEN(domain_rows); i++) {
+        const struct domain_row *row = &domain_rows[i];
+        size_t len = strlen(row->name);
+        if (ddl.len < len || strncasecmp(ddl.ptr, row->name, len) != 0 || !ends_word(ddl, len)) {
+            continue;
+        }
+        struct rs_domain domain = row->domain;
+        while (len < ddl.len && ddl.ptr[len] == ' ') {
+            len++;
+        }
+        if (len == ddl.len || ddl.ptr[len] != '(') {
+            /* "CHARACTER VARYING", "TIMESTAMP WITH TIME ZONE", "BIGINT NOT NULL" */
+            return domain;
+        }
+        len++;
+        return row->has_size && read_size((struct span){ddl.ptr + len, ddl.len - len}, &domain)
+                   ? domain
+                   : anything;
+    }
+    return anything;
 }
 
 static bool is_like(struct span a, const char *b)

@@ -14,6 +14,7 @@
 
 #include "base/size.h"
 #include "base/text.h"
+#include "stage/domain.h"
 #include "json/write.h"
 
 #include <math.h>
@@ -40,6 +41,8 @@ struct member {
     unsigned column; /* as given: bit in row_facts.widen */
     struct row_column spec;
     struct span prefix; /* `,"name":`; the first one begins with '{' */
+    bool must_fit;      /* values are held against the column's domain */
+    bool is_vchar;      /* VARCHAR or CHAR, of whatever length */
 };
 
 struct row_format {
@@ -96,6 +99,9 @@ struct row_format *row_format_new(struct arena *arena,
             member->source = i < key_count + value_count ? SOURCE_VALUE : SOURCE_DOCUMENT;
             member->index = i - key_count;
         }
+        enum rs_holds holds = member->spec.domain.holds;
+        member->is_vchar = holds == RS_HOLDS_VARCHAR || holds == RS_HOLDS_CHAR;
+        member->must_fit = holds != RS_HOLDS_ANYTHING && holds != RS_HOLDS_VARCHAR;
     }
     format->end = format->count ? SPAN_LIT("}\n") : SPAN_LIT("{}\n");
     qsort(format->members, format->count, sizeof *format->members, compare_members);
@@ -242,11 +248,12 @@ static char *escape_byte(char *to, unsigned char c)
 }
 
 /* Copies text with JSON's escapes; to has room for six times its length. *ret_high: a byte beyond
- * ASCII was seen, so that UTF-8 needs a look. */
-static char *copy_escaped(char *to, struct span text, bool *ret_high)
+ * ASCII was seen, so that UTF-8 needs a look. *ret_nul: so was U+0000. */
+static char *copy_escaped(char *to, struct span text, bool *ret_high, bool *ret_nul)
 {
     const char *at = text.ptr, *end = text.ptr + text.len;
     unsigned high = 0;
+    bool has_nul = false;
 
     while (end - at >= WORD) {
         unsigned special = copy_word(to, at, &high);
@@ -254,6 +261,7 @@ static char *copy_escaped(char *to, struct span text, bool *ret_high)
         at += plain;
         to += plain;
         if (special) {
+            has_nul |= *at == '\0';
             to = escape_byte(to, (unsigned char)*at++);
         }
     }
@@ -261,12 +269,14 @@ static char *copy_escaped(char *to, struct span text, bool *ret_high)
         unsigned char c = (unsigned char)*at;
         high |= c & 0x80;
         if (c < 0x20 || c == '"' || c == '\\') {
+            has_nul |= c == '\0';
             to = escape_byte(to, c);
         } else {
             *to++ = (char)c;
         }
     }
     *ret_high = high != 0;
+    *ret_nul = has_nul;
     return to;
 }
 
@@ -278,6 +288,9 @@ static struct error *note_length(const struct cell *cell, size_t len)
 
     if (spec->is_key && len > ROW_MAX_TEXT) {
         return too_large(cell, "a key", ROW_MAX_TEXT, len);
+    }
+    if (spec->is_key && cell->member->is_vchar && len > spec->domain.size) {
+        return too_large(cell, "a key", spec->domain.size, len);
     }
     if (!spec->is_text) {
         return NULL;
@@ -291,19 +304,47 @@ static struct error *note_length(const struct cell *cell, size_t len)
     return NULL;
 }
 
+static void count_truncated(const struct cell *cell)
+{
+    cell->facts->truncated_values++;
+    if (cell->facts->columns) {
+        cell->facts->columns[cell->member->column].truncated++;
+    }
+}
+
+/* A text column ends a value at U+0000: several keys would become one. */
+static struct error *judge_nul(const struct cell *cell, bool was_cut)
+{
+    if (!cell->member->is_vchar) {
+        return NULL;
+    }
+    if (cell->member->spec.is_key) {
+        return bad_value(cell, "a key has the character U+0000, where the server would end it");
+    }
+    if (!was_cut) {
+        count_truncated(cell);
+    }
+    return NULL;
+}
+
 /* lead: one byte in front of the text, or 0. */
 static struct error *put_string(const struct cell *cell, struct span text, char lead)
 {
     const struct row_column *spec = &cell->member->spec;
+    bool has_high, has_nul, was_cut = false;
+
+    if (text.len && text.ptr[0] == '\0' && cell->member->is_vchar) {
+        lead = '\\';
+    }
     size_t lead_len = lead != 0;
-    bool has_high;
 
     if (text.len > ROW_MAX_OBJECT) {
         return too_large(cell, "a text", ROW_MAX_OBJECT, text.len);
     }
     if (spec->is_text && !spec->is_key && text.len + lead_len > ROW_MAX_TEXT) {
         text.len = text_utf8_cut(text, ROW_MAX_TEXT - lead_len);
-        cell->facts->truncated_values++;
+        count_truncated(cell);
+        was_cut = true;
     }
     RETURN_IF_ERROR(note_length(cell, text.len + lead_len));
     char *to = room(cell->out, text.len * 6 + 16), *start = to;
@@ -314,10 +355,13 @@ static struct error *put_string(const struct cell *cell, struct span text, char 
     if (lead) {
         to = escape_byte(to, (unsigned char)lead);
     }
-    to = copy_escaped(to, text, &has_high);
+    to = copy_escaped(to, text, &has_high, &has_nul);
     *to++ = '"';
     if (has_high && !text_is_utf8(text)) {
         return bad_value(cell, "the text is not valid UTF-8");
+    }
+    if (has_nul) {
+        RETURN_IF_ERROR(judge_nul(cell, was_cut));
     }
     cell->out->len += (size_t)(to - start);
     return NULL;
@@ -770,6 +814,26 @@ static struct error *check_size(const char *line, size_t len)
                      ROW_MAX_OBJECT, measured);
 }
 
+/* What stands in the block from start on, against what COPY takes for the column. */
+static struct error *fit_value(const struct cell *cell, size_t start)
+{
+    struct domain_facts facts = {.cut = 0};
+    struct row_facts *total = cell->facts;
+
+    RETURN_IF_ERROR(error_wrap(domain_fit(&cell->member->spec.domain, cell->out, start, &facts),
+                               "field \"%.*s\"", SPAN_FMT(cell->member->spec.field)));
+    for (unsigned i = 0; i < facts.cut; i++) {
+        count_truncated(cell);
+    }
+    if (facts.replaced) {
+        total->replaced_values++;
+        if (total->columns) {
+            total->columns[cell->member->column].replaced++;
+        }
+    }
+    return NULL;
+}
+
 static struct error *put_members(const struct row_format *format,
                                  const struct value *keys,
                                  const struct value *values,
@@ -780,6 +844,7 @@ static struct error *put_members(const struct row_format *format,
         const struct member *member = &format->members[i];
         cell->member = member;
         RETURN_IF_ERROR(put_span(cell, member->prefix));
+        size_t start = cell->out->len;
         switch (member->source) {
         case SOURCE_KEY:
             RETURN_IF_ERROR(put_key(cell, &keys[member->index]));
@@ -790,6 +855,9 @@ static struct error *put_members(const struct row_format *format,
         case SOURCE_DOCUMENT:
             RETURN_IF_ERROR(put_document(cell, doc_json));
             break;
+        }
+        if (member->must_fit) {
+            RETURN_IF_ERROR(fit_value(cell, start));
         }
     }
     return put_span(cell, format->end);

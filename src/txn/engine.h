@@ -198,6 +198,10 @@ void load_start(struct txn *txn);
 void load_cancel(struct txn *txn);
 void load_add_wait(const struct txn *txn, struct buf *out);
 
+/* txn/altered.c: tells of values of a binding's rows that were cut or changed. Before its writers
+ * are freed. */
+void altered_report(struct txn *txn, const struct bound *bound);
+
 struct error *store_add(struct txn *txn,
                         unsigned binding,
                         const struct value *keys,

@@ -154,25 +154,6 @@ static struct error *record_entries(struct txn *txn)
     return NULL;
 }
 
-static void count_truncated(struct txn *txn)
-{
-    for (unsigned i = 0; i < txn->options.binding_count; i++) {
-        const struct bound *bound = &txn->bounds[i];
-        uint64_t values = 0;
-        for (unsigned role = 0; role < ENTRY_ROLES; role++) {
-            values += bound->writers[role] ? bound->facts[role].truncated_values : 0;
-        }
-        if (values) {
-            if (txn->options.figures) {
-                txn->options.figures->truncated_values += values;
-            }
-            log_event(LOG_WARN, "strings were cut at 65,535 bytes, the most that a column can hold",
-                      LOG_INT("round", txn->round), LOG_SPAN("table", bound->table.identifier),
-                      LOG_INT("values", values), LOG_END);
-        }
-    }
-}
-
 static void free_writers(struct txn *txn)
 {
     for (unsigned i = 0; i < txn->options.binding_count; i++) {
@@ -189,7 +170,9 @@ static void answer(struct txn *txn)
     struct buf patch;
     struct error *err = record_entries(txn);
 
-    count_truncated(txn);
+    for (unsigned i = 0; i < txn->options.binding_count; i++) {
+        altered_report(txn, &txn->bounds[i]);
+    }
     free_writers(txn);
     if (err) {
         txn_fail(txn, err);
@@ -310,7 +293,9 @@ static struct stage_writer *begin_writer(struct txn *txn, unsigned binding, enum
 static void reset_facts(struct txn *txn, struct bound *bound, struct row_facts *facts)
 {
     *facts = (struct row_facts){
-        .widen = ARENA_ARRAY(txn->work_arena, bound->table.column_count / 64 + 1, uint64_t)};
+        .widen = ARENA_ARRAY(txn->work_arena, bound->table.column_count / 64 + 1, uint64_t),
+        .columns =
+            ARENA_ARRAY(txn->work_arena, bound->table.column_count, struct row_column_facts)};
 }
 
 static struct error *begin_binding(struct txn *txn, unsigned binding)

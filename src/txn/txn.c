@@ -43,6 +43,7 @@ static void bind(struct txn *txn, unsigned index)
             .is_text = column->type.is_text,
             .is_key = column->is_key,
             .text_width = column->char_max_length,
+            .domain = column->domain,
         };
     }
     unsigned values = table->column_count - table->key_count - table->has_document;

@@ -94,10 +94,18 @@ struct table {
     bool has_document;
 };
 
-/* First byte: the counts. Then for each column its converter, and whether it is a VARCHAR. */
+/* First byte: the counts. Then for each column its converter, its domain, and whether it is a
+ * VARCHAR. */
 static void take_table(struct input *input, struct table *ret)
 {
     static const char *const names[] = {"b", "A", "a", "z\"\n", "", "m", "\xc3\xa4", "k", "doc"};
+    static const struct rs_domain domains[] = {
+        {RS_HOLDS_ANYTHING, 0, 0},    {RS_HOLDS_INTEGER, 64, 0}, {RS_HOLDS_INTEGER, 16, 0},
+        {RS_HOLDS_NUMERIC, 38, 0},    {RS_HOLDS_NUMERIC, 19, 2}, {RS_HOLDS_REAL, 0, 0},
+        {RS_HOLDS_DOUBLE, 0, 0},      {RS_HOLDS_BOOLEAN, 0, 0},  {RS_HOLDS_CHAR, 3, 0},
+        {RS_HOLDS_VARCHAR, 65535, 0}, {RS_HOLDS_DATE, 0, 0},     {RS_HOLDS_TIMESTAMP, 0, 0},
+        {RS_HOLDS_SUPER, 0, 0},       {RS_HOLDS_VARBYTE, 20, 0}, {RS_HOLDS_SUPER, 0, 0},
+    };
     const unsigned counts = take_byte(input);
 
     ret->key_count = counts % 3;
@@ -110,6 +118,7 @@ static void take_table(struct input *input, struct table *ret)
             (struct row_column){.field = span_of(names[i]),
                                 .converter = (enum rs_converter)(how % (RS_TIMESTAMP + 1)),
                                 .is_text = how & 0x80,
+                                .domain = domains[how % (sizeof(domains) / sizeof(*domains))],
                                 .text_width = how & 0x40 ? ROW_MAX_TEXT : 0};
     }
 }
