@@ -33,6 +33,11 @@ size_t credit_used(const struct credit *credit);
 size_t credit_peak(const struct credit *credit);
 size_t credit_budget(const struct credit *credit);
 
+/* Keeps the ledger closed whatever is used, until each hold was released: for whoever has as much
+ * as it can work on for now, and gets rid of it without anybody's help. Savers are not asked. */
+void credit_hold(struct credit *credit);
+void credit_release(struct credit *credit);
+
 /* Called each time the ledger opens again; several are called in the order they were added. Who was
  * not reached, because an earlier one closed the ledger once more, comes first the next time. */
 typedef void credit_open_fn(void *ctx);

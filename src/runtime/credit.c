@@ -10,7 +10,8 @@
 struct credit {
     size_t budget, low; /* closes at budget, reopens at low */
     size_t used, peak;
-    bool closed;
+    bool closed; /* by its bytes */
+    unsigned holds;
     bool tells_savers;  /* we are inside their calls: what these take asks nobody again */
     bool tells_waiters; /* we are inside their calls */
     bool opened_again;  /* while telling waiters it closed and opened once more */
@@ -37,7 +38,7 @@ void credit_free(struct credit *credit)
     if (!credit) {
         return;
     }
-    CHECK(credit->used == 0);
+    CHECK(credit->used == 0 && credit->holds == 0);
     /* Who is still registered may take himself out later, without us. */
     while (list_pop(&credit->waiters) || list_pop(&credit->savers)) {
     }
@@ -95,13 +96,13 @@ static void tell_waiters(struct credit *credit)
         credit->opened_again = false;
         list_init(&pending);
         move_to_front(&pending, &credit->waiters);
-        while (!credit->closed && (node = list_pop(&pending))) {
+        while (credit_is_open(credit) && (node = list_pop(&pending))) {
             struct credit_waiter *waiter = CONTAINER_OF(node, struct credit_waiter, node);
             list_push(&credit->waiters, node);
             waiter->fn(waiter->ctx);
         }
         move_to_front(&credit->waiters, &pending);
-    } while (credit->opened_again && !credit->closed);
+    } while (credit->opened_again && credit_is_open(credit));
     credit->tells_waiters = false;
 }
 
@@ -125,13 +126,29 @@ void credit_give(struct credit *credit, size_t bytes)
     credit->used -= bytes;
     if (credit->closed && credit->used <= credit->low) {
         credit->closed = false;
+        if (credit->holds == 0) {
+            tell_waiters(credit);
+        }
+    }
+}
+
+void credit_hold(struct credit *credit)
+{
+    credit->holds++;
+}
+
+void credit_release(struct credit *credit)
+{
+    CHECK(credit->holds > 0);
+    credit->holds--;
+    if (credit_is_open(credit)) {
         tell_waiters(credit);
     }
 }
 
 bool credit_is_open(const struct credit *credit)
 {
-    return !credit->closed;
+    return !credit->closed && credit->holds == 0;
 }
 
 size_t credit_used(const struct credit *credit)

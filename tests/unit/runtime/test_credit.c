@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -267,10 +268,56 @@ static void extreme_policies_do_not_overflow(void **state)
     assert_true(backoff_next(&capped, 1, &random) <= 1000);
 }
 
+/* Whatever is used, it stays closed as long as anybody holds it, and tells waiters once. */
+static void holds_keep_it_closed(void **state)
+{
+    static const struct {
+        char act; /* hold, release, take, give */
+        size_t bytes;
+        bool open;
+        const char *calls; /* since the beginning */
+    } rows[] = {
+        {'h', 0, false, ""},       {'t', 10, false, ""},     {'h', 0, false, ""},
+        {'r', 0, false, ""},       {'r', 0, true, "w"},      {'t', 90, false, "ws"},
+        {'h', 0, false, "ws"},     {'g', 50, false, "ws"},   {'r', 0, true, "wsw"},
+        {'h', 0, false, "wsw"},    {'t', 60, false, "wsws"}, {'r', 0, false, "wsws"},
+        {'g', 110, true, "wswsw"},
+    };
+    char calls[40] = "";
+    struct credit *credit = credit_new(100);
+    struct listener waiter = make_listener(credit, 'w', calls);
+    struct listener saver = make_listener(credit, 's', calls);
+
+    (void)state;
+    start_listening(&waiter, true, false);
+    start_listening(&saver, false, true);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        switch (rows[i].act) {
+        case 'h':
+            credit_hold(credit);
+            break;
+        case 'r':
+            credit_release(credit);
+            break;
+        case 't':
+            credit_take(credit, rows[i].bytes);
+            break;
+        default:
+            credit_give(credit, rows[i].bytes);
+            break;
+        }
+        if (credit_is_open(credit) != rows[i].open || strcmp(calls, rows[i].calls) != 0) {
+            fail_msg("row %zu: \"%s\"", i, calls);
+        }
+    }
+    credit_free(credit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_closes_at_the_budget_and_opens_at_three_quarters),
+        cmocka_unit_test(holds_keep_it_closed),
         cmocka_unit_test(waiters_are_called_in_order_at_each_opening),
         cmocka_unit_test(a_waiter_that_closes_the_ledger_keeps_the_others_waiting),
         cmocka_unit_test(a_waiter_may_take_others_out),
