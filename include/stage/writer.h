@@ -3,15 +3,19 @@
 
 /*
  * Rows to objects: one writer per binding and role (keys to look up, rows to store, keys to delete)
- * and transaction. Lines collect in a block; full blocks are compressed on the thread pool, one
- * after another per file; compressed bytes collect in a part; full parts are uploaded while rows
- * still arrive; a file that reached its size is ended and the next one begun.
+ * and transaction. Lines collect in a block; full blocks of all writers are compressed on the
+ * thread pool, several at once, each for itself; compressed bytes collect in a part; full parts are
+ * uploaded while rows still arrive; files are ended when they have their size, which is the same
+ * for groups of files (stage_set_files).
  *
- *      row_begin..row_end -> block (256 KiB) -> compress -> part (chain, 8 MiB) -> s3_upload ->
- * object credit:      raw bytes taken      raw given back, compressed taken     given back
+ *      row_begin..row_end -> block (256 KiB) -> compress -> part (chain, 8 MiB) -> s3_upload
+ *      credit:      raw bytes taken      raw given back, compressed taken     given back
  *
- * When the ledger closes, the fullest open part of all writers of the stage is ended early together
- * with its file, so that what waits for more rows can leave.
+ * The order of rows is kept within a block only: COPY knows none either.
+ *
+ * While the pool has as much as it can work on, the ledger is held closed. When it closes by its
+ * bytes, blocks that are not full are compressed, and if that is not enough, files are ended before
+ * they have their size, the fullest of all writers first: so what waits for more rows can leave.
  */
 
 #include "base/arena.h"
@@ -32,7 +36,7 @@ struct stage_options {
     enum stage_compression compression;
     size_t block_bytes;      /* 0: 256 KiB */
     size_t part_bytes;       /* 0: 8 MiB; at least S3_MIN_PART_BYTES */
-    size_t file_bytes;       /* compressed size at which a file is ended; 0: 64 MiB */
+    size_t file_bytes;       /* compressed; no file is begun to become larger; 0: 64 MiB */
     unsigned files;          /* see stage_set_files */
     struct figures *figures; /* raw_bytes, staged_bytes, files; or NULL */
 };
@@ -40,8 +44,8 @@ struct stage_options {
 struct stage *stage_new(struct loop *loop, const struct stage_options *options);
 enum stage_compression stage_compression(const struct stage *stage);
 /* How many files COPY reads side by side: the slices of the cluster, a multiple of them, or what an
- * operator wants. The rows of a writer go to groups of so many equal files. Concerns what is begun
- * afterwards; 0: as long as nobody knows better. */
+ * operator wants. The rows of a writer go to groups of so many equal files, once there is more than
+ * 1 MiB. Concerns groups that are begun afterwards; 0: nobody knows (8 then). */
 void stage_set_files(struct stage *stage, unsigned files);
 void stage_free(struct stage *stage); /* CHECK: no writer is left */
 

@@ -1,14 +1,29 @@
 /*
- * stage/writer: rows to objects. In: encoded lines, one at a time. Out: compressed objects of about
- * equal size in the bucket, uploaded while rows still arrive. It knows neither what the rows mean
- * nor who reads them.
+ * stage/writer: rows to objects. In: encoded lines, one at a time. Out: compressed objects in the
+ * bucket, in groups of equal size, uploaded while rows still arrive. It knows neither what the rows
+ * mean nor who reads them.
  *
- *      lines -> block -> [queue] -> job on the pool -> part -> s3_upload
- *                                    one at a time per writer
+ *      lines -> block -> [queue of the stage] -> jobs on the pool -> file whose turn it is -> parts
  *
  *      COLLECTING -> STORING -> done            CLEANING only after a failure or a cancel: the
- * objects
- *                          \-> CLEANING -> done that are in the bucket, or may be, are deleted
+ *                          \-> CLEANING -> done  objects that are in the bucket, or may be, are
+ *                                               deleted
+ *
+ * Blocks are compressed in any order and by several jobs at once, and each goes to the file whose
+ * turn it is when it comes back; only a zstd file takes them one after another (stage/compress.h).
+ *
+ * Files come in groups of as many as COPY reads side by side, all of one size. How much will come
+ * is not known beforehand, and a part that S3 is to take before its file ends has 5 MiB at least,
+ * so that a hundred files cannot grow at once in little memory. So the first group's files are
+ * small, and each next group's a quarter of what the groups before it have brought to each reader:
+ *
+ *      1 1 1 1 1 1.25 1.6 2 2.4 3 3.8 4.8 6 7.5 | 64 64 64 ... MiB
+ *
+ * Up to a part a file is filled at one go and sent as one request. From there on the files of a
+ * group grow together, part by part in turns, so that they differ by one part at most. Whenever the
+ * rows end, what a reader has beyond its equal share is one file of the last group, that is a
+ * quarter of the share (or 1 MiB, for the first groups), and one part, that is ever less of it,
+ * later. Blocks are not cut, so files of one size differ by up to a block besides.
  */
 
 #include "stage/writer.h"
@@ -24,41 +39,73 @@
 
 #define BLOCK_BYTES (256 * KIB)
 #define PART_BYTES (8 * MIB)
+#define FIRST_FILE_BYTES (1 * MIB)
 #define FILE_BYTES (64 * MIB)
+#define FILE_SHARE 4 /* a file of the next group is this part of what each reader has */
+/* Small clusters have 2, 4 or 8 slices. */
+#define USUAL_FILES 8
 #define CHUNK_BYTES (64 * KIB)
 #define MAX_PARALLEL_PARTS 3
 /* A block is full when it has BLOCK_BYTES, but its last row may be of any legal size, and
  * row_encode reserves for the worst case of escaping. What a job makes of it may even be longer. */
 #define BLOCK_MAX_BYTES (129 * MIB)
-/* Memory of so many blocks is kept for the next ones: new memory is a page fault every 4 KiB. One
- * that a long row made larger than SPARE_BLOCK_BYTES is not kept. */
-#define MAX_SPARE_BLOCKS 32
-#define SPARE_BLOCK_BYTES (512 * KIB)
+/* More jobs than the pool has threads (4), so that none waits for the loop between two of them. */
+#define MAX_JOBS 6
+/* So many full blocks may wait or be worked on before no more rows are read. They are still in the
+ * processor's cache when their turn comes, and their memory is used again: new memory is a page
+ * fault every 4 KiB. */
+#define MAX_BUSY_BLOCKS 16
+/* Memory of blocks that is kept for the next ones. */
+#define SPARE_BYTES (16 * MIB)
+#define MAX_SPARE_BLOCKS 64
+#define SPARE_BLOCK_BYTES (4 * MIB)
 
 struct stage {
     struct loop *loop;
     struct stage_options options;
     struct chain_pool *pool;
     struct list writers; /* those that still collect */
-    size_t stuck_bytes; /* of them: blocks and parts that leave only when more rows come or the file
-                           ends */
-    struct credit_saver saver;
     unsigned writer_count;
+
+    /* Bytes of writers that leave only when more rows come or somebody ends the file: rows in
+     * blocks that are not full, and what was made of earlier ones and is no whole part. */
+    size_t stuck_rows, stuck_parts;
+    struct credit_saver saver;
+
+    struct list queue; /* full blocks of all writers, oldest first */
+    size_t busy_bytes; /* in the queue and in jobs */
+    bool holds_credit; /* they are enough for now */
+    struct list idle;  /* jobs with nothing to do */
+    unsigned job_count;
+
     struct buf spare[MAX_SPARE_BLOCKS];
     unsigned spare_count;
+    size_t spare_bytes;
 };
 
 struct block {
-    struct list_node node;
+    struct list_node node; /* in the stage's queue, until a job has it */
+    struct stage_writer *writer;
     struct buf rows;
     uint64_t row_count;
-    bool ends_file;
+};
+
+/* What the pool works with. While it runs, all of it, the block and the stream are the worker's. */
+struct job {
+    struct list_node node; /* among the idle ones */
+    struct stage *stage;
+    struct compress_tool *tool;
+    struct block *block;
+    struct compress *stream; /* of the writer's file, if it has to be one stream */
+    struct buf out;
+    struct compress_piece piece;
 };
 
 /* One object in the making. */
 struct file {
     struct stage_writer *writer;
     struct s3_upload *upload;
+    struct compress *compress; /* NULL when the file has ended */
     struct span key;
     uint64_t rows, bytes;
     bool may_exist; /* in the bucket: stored, or nobody knows */
@@ -74,17 +121,17 @@ struct stage_writer {
 
     struct buf block; /* rows that wait for the block to be full */
     uint64_t block_rows, total_rows;
-    struct list queue; /* full blocks, oldest first */
-    bool must_roll;    /* the file is to be ended with what there is now */
+    bool fills_blocks;             /* has done so: its next block takes memory of full size */
+    unsigned queued, running;      /* blocks */
+    size_t stuck_rows, stuck_part; /* its share of the stage's */
 
-    /* The job on the pool; while it runs, block, compressor and out are its own. */
-    bool job_runs;
-    struct block *job_block;
-    struct compress *compress; /* of the open file; NULL between files */
-    struct buf job_out;
-
-    struct chain part;
-    struct file *open_file; /* gets the next block; NULL between files */
+    struct file **group; /* NULL: not begun; ended ones stay until all of them are */
+    unsigned width;      /* files in the group */
+    unsigned turn;       /* whose file gets the next block; never an ended one while rows come */
+    uint64_t file_bytes; /* of each file in the group */
+    uint64_t bytes;      /* of all files */
+    struct chain part;   /* of the file whose turn it is; the others have whole parts only */
+    bool must_roll;      /* that file is to be ended when no block of the writer is under way */
     struct file *files, **files_end;
     unsigned file_count, uploads_open;
     struct stage_file *result;
@@ -135,6 +182,8 @@ struct stage *stage_new(struct loop *loop, const struct stage_options *options)
     CHECK(stage->options.part_bytes >= S3_MIN_PART_BYTES);
     stage->pool = chain_pool_new(CHUNK_BYTES, PART_BYTES);
     list_init(&stage->writers);
+    list_init(&stage->queue);
+    list_init(&stage->idle);
     stage->saver = (struct credit_saver){.fn = let_go, .ctx = stage};
     credit_add_saver(options->credit, &stage->saver);
     return stage;
@@ -145,11 +194,24 @@ void stage_set_files(struct stage *stage, unsigned files)
     stage->options.files = files;
 }
 
+static void free_job(struct job *job)
+{
+    compress_tool_free(job->tool);
+    buf_done(&job->out);
+    mem_free(job);
+}
+
 void stage_free(struct stage *stage)
 {
+    struct list_node *node;
+
     if (stage) {
-        CHECK(stage->writer_count == 0 && stage->stuck_bytes == 0);
+        CHECK(stage->writer_count == 0 && stage->stuck_rows == 0 && stage->stuck_parts == 0);
+        CHECK(stage->busy_bytes == 0 && !stage->holds_credit);
         credit_remove_saver(&stage->saver);
+        while ((node = list_pop(&stage->idle))) {
+            free_job(CONTAINER_OF(node, struct job, node));
+        }
         while (stage->spare_count) {
             buf_done(&stage->spare[--stage->spare_count]);
         }
@@ -163,28 +225,27 @@ enum stage_compression stage_compression(const struct stage *stage)
     return stage->options.compression;
 }
 
-/* ---------------------------------------------------------------- blocks */
+/* ---------------------------------------------------------------- memory of blocks */
 
-static size_t stuck_bytes(const struct stage_writer *writer)
+/* A writer of few rows begins with nothing and grows; one that fills blocks does not grow each of
+ * them anew. */
+static void take_memory(struct stage_writer *writer)
 {
-    return writer->block.len + writer->part.bytes;
-}
+    struct stage *stage = writer->stage;
 
-static struct buf take_memory(struct stage *stage)
-{
-    struct buf memory;
-
-    if (stage->spare_count) {
-        return stage->spare[--stage->spare_count];
+    buf_init(&writer->block, BLOCK_MAX_BYTES);
+    if (writer->fills_blocks && stage->spare_count) {
+        writer->block = stage->spare[--stage->spare_count];
+        stage->spare_bytes -= writer->block.cap;
     }
-    buf_init(&memory, BLOCK_MAX_BYTES);
-    return memory;
 }
 
 static void give_memory(struct stage *stage, struct buf *memory)
 {
-    if (memory->cap && memory->cap <= SPARE_BLOCK_BYTES && stage->spare_count < MAX_SPARE_BLOCKS) {
+    if (memory->cap >= stage->options.block_bytes && memory->cap <= SPARE_BLOCK_BYTES &&
+        stage->spare_bytes + memory->cap <= SPARE_BYTES && stage->spare_count < MAX_SPARE_BLOCKS) {
         buf_clear(memory);
+        stage->spare_bytes += memory->cap;
         stage->spare[stage->spare_count++] = *memory;
         buf_init(memory, BLOCK_MAX_BYTES);
     } else {
@@ -192,64 +253,95 @@ static void give_memory(struct stage *stage, struct buf *memory)
     }
 }
 
-/* Moves the collected rows into the queue. */
-static void seal_block(struct stage_writer *writer, bool ends_file)
-{
-    struct block *block = mem_alloc(sizeof *block);
+/* ---------------------------------------------------------------- what is stuck */
 
-    writer->stage->stuck_bytes -= writer->block.len;
-    block->rows = writer->block;
-    block->row_count = writer->block_rows;
-    block->ends_file = ends_file;
-    list_push(&writer->queue, &block->node);
-    writer->block = take_memory(writer->stage);
-    writer->block_rows = 0;
-    op_mark(&writer->op);
+static bool is_stream(const struct stage *stage)
+{
+    return compress_is_stream(stage->options.compression);
 }
 
-static void free_block(struct stage_writer *writer, struct block *block)
+static struct file *open_file(const struct stage_writer *writer)
 {
-    credit_give(writer->stage->options.credit, block->rows.len);
-    give_memory(writer->stage, &block->rows);
-    mem_free(block);
+    struct file *file = writer->group[writer->turn];
+
+    return file && file->compress ? file : NULL;
 }
 
-static void drop_rows(struct stage_writer *writer)
+static unsigned blocks_under_way(const struct stage_writer *writer)
 {
-    struct list_node *node;
-
-    while ((node = list_pop(&writer->queue))) {
-        free_block(writer, CONTAINER_OF(node, struct block, node));
-    }
-    writer->stage->stuck_bytes -= stuck_bytes(writer);
-    credit_give(writer->stage->options.credit, writer->block.len + writer->part.bytes);
-    buf_done(&writer->block);
-    buf_init(&writer->block, BLOCK_MAX_BYTES);
-    writer->block_rows = 0;
-    chain_release(&writer->part);
+    return writer->queued + writer->running;
 }
 
-/* The ledger closed. Bytes that are on their way out will open it again by themselves; when too
- * many of them wait for more rows, which nobody reads now, the file that holds most of them is
- * ended as it is. */
-static void let_go(void *ctx)
+/* After each change of the block, the part or the file. What a writer has that was ended leaves by
+ * itself. */
+static void count_stuck(struct stage_writer *writer)
 {
-    struct stage *stage = ctx;
+    struct stage *stage = writer->stage;
+    bool is_stuck = !writer->has_ended && !writer->must_roll && open_file(writer);
+
+    stage->stuck_rows -= writer->stuck_rows;
+    stage->stuck_parts -= writer->stuck_part;
+    writer->stuck_rows = writer->has_ended ? 0 : writer->block.len;
+    writer->stuck_part =
+        is_stuck ? writer->part.bytes + compress_state_bytes(stage->options.compression) : 0;
+    stage->stuck_rows += writer->stuck_rows;
+    stage->stuck_parts += writer->stuck_part;
+}
+
+static struct stage_writer *find_fullest(struct stage *stage, bool by_rows)
+{
     struct stage_writer *fullest = NULL;
+    size_t most = 0;
 
-    if (stage->stuck_bytes < credit_budget(stage->options.credit) / 2) {
-        return;
-    }
     LIST_FOR_EACH(node, &stage->writers)
     {
         struct stage_writer *writer = CONTAINER_OF(node, struct stage_writer, node);
-        if (!writer->must_roll && (!fullest || stuck_bytes(writer) > stuck_bytes(fullest))) {
+        size_t bytes = by_rows ? writer->stuck_rows : writer->stuck_part;
+        if (bytes > most && !op_must_stop(&writer->op)) {
+            most = bytes;
             fullest = writer;
         }
     }
-    if (fullest && stuck_bytes(fullest) > 0) {
-        fullest->must_roll = true;
-        seal_block(fullest, true);
+    return fullest;
+}
+
+static void seal_block(struct stage_writer *writer);
+static void end_file(struct file *file);
+
+/* The file whose turn it is ends as it is: at once, or, a stream, behind what is under way. */
+static void roll_file(struct stage_writer *writer)
+{
+    if (is_stream(writer->stage) && blocks_under_way(writer)) {
+        writer->must_roll = true;
+        count_stuck(writer);
+    } else {
+        end_file(open_file(writer));
+    }
+}
+
+/*
+ * The ledger closed. Bytes that are on their way out will open it again by themselves; what waits
+ * for more rows, which nobody reads now, must stay below half of the budget for that. So rows are
+ * compressed before their block is full, and where that is not enough a file is ended before it has
+ * its size, the fullest first. A stream is ended with its rows: its state costs more than they do.
+ */
+static void let_go(void *ctx)
+{
+    struct stage *stage = ctx;
+    size_t enough = credit_budget(stage->options.credit) / 2;
+
+    while (stage->stuck_rows + stage->stuck_parts >= enough) {
+        bool by_rows = stage->stuck_rows >= stage->stuck_parts;
+        struct stage_writer *writer = find_fullest(stage, by_rows);
+        if (!writer) {
+            return; /* those that have most failed, and drop it */
+        }
+        if (by_rows) {
+            seal_block(writer);
+        }
+        if (!by_rows || is_stream(stage)) {
+            roll_file(writer);
+        }
     }
 }
 
@@ -272,78 +364,228 @@ static void upload_done(void *ctx, struct error *err)
     op_mark(&writer->op);
 }
 
-static void begin_file(struct stage_writer *writer)
+/* See the drawing at the top. A single reader is served by large files from the beginning. */
+static uint64_t next_file_bytes(const struct stage_writer *writer)
+{
+    const struct stage_options *options = &writer->stage->options;
+    uint64_t first =
+        options->file_bytes < FIRST_FILE_BYTES ? options->file_bytes : FIRST_FILE_BYTES;
+    uint64_t bytes = writer->bytes / writer->width / FILE_SHARE;
+    bool grows_in_turns = bytes >= options->part_bytes && !is_stream(writer->stage);
+
+    if (writer->width == 1 || grows_in_turns || bytes > options->file_bytes) {
+        return options->file_bytes;
+    }
+    return bytes > first ? bytes : first;
+}
+
+static void begin_group(struct stage_writer *writer)
+{
+    unsigned files = writer->stage->options.files;
+
+    writer->width = files ? files : USUAL_FILES;
+    writer->group = ARENA_ARRAY(writer->arena, writer->width, struct file *);
+    writer->turn = 0;
+    writer->file_bytes = next_file_bytes(writer);
+}
+
+static void pass_turn(struct stage_writer *writer)
+{
+    for (unsigned i = 1; i <= writer->width; i++) {
+        unsigned turn = (writer->turn + i) % writer->width;
+        const struct file *file = writer->group[turn];
+        if (!file || file->compress) {
+            writer->turn = turn;
+            return;
+        }
+    }
+    begin_group(writer);
+}
+
+static void append(struct file *file, struct chain *part, const struct buf *bytes)
+{
+    chain_add(part, bytes->data, bytes->len);
+    file->bytes += bytes->len;
+    file->writer->bytes += bytes->len;
+}
+
+static struct file *begin_file(struct stage_writer *writer)
 {
     struct stage *stage = writer->stage;
+    enum stage_compression compression = stage->options.compression;
     struct file *file = ARENA_NEW(writer->arena, struct file);
+    struct buf header;
 
     file->writer = writer;
-    file->key =
-        span_of(arena_printf(writer->arena, "%.*s%04u.json%s", SPAN_FMT(writer->prefix),
-                             writer->file_count, compress_suffix(stage->options.compression)));
+    file->key = span_of(arena_printf(writer->arena, "%.*s%04u.json%s", SPAN_FMT(writer->prefix),
+                                     writer->file_count, compress_suffix(compression)));
     file->upload = s3_upload_new(stage->options.s3, file->key, stage->options.credit,
                                  MAX_PARALLEL_PARTS, upload_done, file);
+    file->compress = compress_new(compression);
     *writer->files_end = file;
     writer->files_end = &file->next;
-    writer->open_file = file;
     writer->file_count++;
     writer->uploads_open++;
+    writer->group[writer->turn] = file;
+    buf_init(&header, KIB);
+    compress_begin(file->compress, &header);
+    append(file, &writer->part, &header);
+    buf_done(&header);
+    return file;
 }
 
+/* A part that is large enough leaves, and the file waits for its next turn. */
 static void hand_over_part(struct stage_writer *writer)
 {
-    writer->stage->stuck_bytes -= writer->part.bytes;
-    s3_upload_add_part(writer->open_file->upload, &writer->part);
+    s3_upload_add_part(open_file(writer)->upload, &writer->part);
+    if (!is_stream(writer->stage)) {
+        pass_turn(writer);
+    }
+    count_stuck(writer);
 }
 
-static void end_file(struct stage_writer *writer)
+static void free_stream(struct file *file)
 {
-    struct file *file = writer->open_file;
-    struct figures *figures = writer->stage->options.figures;
+    struct stage *stage = file->writer->stage;
 
-    if (writer->part.bytes) {
-        hand_over_part(writer);
+    if (file->compress) {
+        compress_free(file->compress);
+        file->compress = NULL;
+        credit_give(stage->options.credit, compress_state_bytes(stage->options.compression));
     }
+}
+
+static void end_file(struct file *file)
+{
+    struct stage_writer *writer = file->writer;
+    struct stage *stage = writer->stage;
+    struct chain rest;
+    struct buf end;
+
+    buf_init(&end, BLOCK_MAX_BYTES);
+    chain_init(&rest, stage->pool);
+    compress_end(file->compress, &end);
+    if (file == open_file(writer)) {
+        chain_move(&rest, &writer->part);
+        writer->must_roll = false;
+    }
+    append(file, &rest, &end);
+    free_stream(file);
+    if (file == writer->group[writer->turn]) {
+        pass_turn(writer);
+    }
+    count_stuck(writer);
+    credit_take(stage->options.credit, end.len); /* before the upload can give it */
     file->may_exist = true;
+    s3_upload_add_part(file->upload, &rest);
     s3_upload_end(file->upload);
-    if (figures) {
-        figures->files++;
-        figures->staged_bytes += file->bytes;
+    if (stage->options.figures) {
+        stage->options.figures->files++;
+        stage->options.figures->staged_bytes += file->bytes;
     }
-    writer->open_file = NULL;
-    writer->must_roll = false;
+    buf_done(&end);
+}
+
+/* ---------------------------------------------------------------- blocks */
+
+/* Rows that wait for the pool are enough for now, or were and are few again. */
+static void hold_or_release(struct stage *stage)
+{
+    size_t most = MAX_BUSY_BLOCKS * stage->options.block_bytes;
+
+    if (!stage->holds_credit && stage->busy_bytes >= most) {
+        stage->holds_credit = true;
+        credit_hold(stage->options.credit);
+    } else if (stage->holds_credit && stage->busy_bytes <= most / 2) {
+        stage->holds_credit = false;
+        credit_release(stage->options.credit);
+    }
+}
+
+static void start_jobs(struct stage *stage);
+
+/* Moves the collected rows into the queue. */
+static void seal_block(struct stage_writer *writer)
+{
+    struct stage *stage = writer->stage;
+    struct block *block = mem_alloc(sizeof *block);
+
+    block->writer = writer;
+    block->rows = writer->block;
+    block->row_count = writer->block_rows;
+    list_push(&stage->queue, &block->node);
+    writer->queued++;
+    stage->busy_bytes += block->rows.len;
+    writer->fills_blocks |= block->rows.len >= stage->options.block_bytes;
+    take_memory(writer);
+    writer->block_rows = 0;
+    count_stuck(writer);
+    start_jobs(stage);
+    hold_or_release(stage);
+}
+
+static void free_block(struct stage *stage, struct block *block)
+{
+    size_t bytes = block->rows.len;
+
+    stage->busy_bytes -= bytes;
+    give_memory(stage, &block->rows);
+    mem_free(block);
+    hold_or_release(stage);
+    credit_give(stage->options.credit, bytes);
+}
+
+static void drop_rows(struct stage_writer *writer)
+{
+    struct stage *stage = writer->stage;
+    size_t bytes = writer->block.len + writer->part.bytes;
+
+    LIST_FOR_EACH(node, &stage->queue)
+    {
+        struct block *block = CONTAINER_OF(node, struct block, node);
+        if (block->writer == writer) {
+            list_remove(node);
+            writer->queued--;
+            free_block(stage, block);
+        }
+    }
+    buf_done(&writer->block);
+    writer->block_rows = 0;
+    chain_release(&writer->part);
+    count_stuck(writer);
+    credit_give(stage->options.credit, bytes);
 }
 
 /* ---------------------------------------------------------------- jobs */
 
 static void run_job(void *ctx)
 {
-    struct stage_writer *writer = ctx;
+    struct job *job = ctx;
 
-    if (!writer->compress) {
-        writer->compress = compress_new(writer->stage->options.compression);
-    }
-    compress_add(writer->compress, buf_view(&writer->job_block->rows), writer->job_block->ends_file,
-                 &writer->job_out);
-    if (writer->job_block->ends_file) {
-        compress_free(writer->compress);
-        writer->compress = NULL;
-    }
+    compress_block(job->tool, job->stream, buf_view(&job->block->rows), &job->out, &job->piece);
 }
 
-/* Moves what the job made into the part. */
-static void take_output(struct stage_writer *writer, const struct block *block)
+/* Moves what the job made into the file whose turn it is. */
+static void take_output(struct stage_writer *writer, const struct job *job)
 {
     struct stage *stage = writer->stage;
-    struct file *file = writer->open_file;
+    size_t before = writer->part.bytes;
+    struct file *file = open_file(writer);
 
-    chain_add(&writer->part, writer->job_out.data, writer->job_out.len);
-    credit_take(stage->options.credit, writer->job_out.len);
-    stage->stuck_bytes += writer->job_out.len;
-    file->bytes += writer->job_out.len;
-    file->rows += block->row_count;
-    if (block->ends_file) {
-        end_file(writer);
+    if (!file) {
+        file = begin_file(writer);
+    }
+    append(file, &writer->part, &job->out);
+    compress_join(file->compress, &job->piece);
+    file->rows += job->block->row_count;
+    count_stuck(writer);
+    /* It may ask us to let go, and the file may be gone then. */
+    credit_take(stage->options.credit, writer->part.bytes - before);
+    if (file != open_file(writer)) {
+        return;
+    }
+    if (file->bytes >= writer->file_bytes || (writer->must_roll && !blocks_under_way(writer))) {
+        end_file(file);
     } else if (writer->part.bytes >= stage->options.part_bytes) {
         hand_over_part(writer);
     }
@@ -351,40 +593,84 @@ static void take_output(struct stage_writer *writer, const struct block *block)
 
 static void job_done(void *ctx)
 {
-    struct stage_writer *writer = ctx;
-    struct stage *stage = writer->stage;
-    struct block *block = writer->job_block;
+    struct job *job = ctx;
+    struct stage *stage = job->stage;
+    struct stage_writer *writer = job->block->writer;
 
-    writer->job_runs = false;
-    writer->job_block = NULL;
-    if (!op_must_stop(&writer->op) && writer->open_file->upload) {
-        take_output(writer, block);
+    writer->running--;
+    if (!op_must_stop(&writer->op)) {
+        take_output(writer, job);
     }
-    give_memory(stage, &writer->job_out);
-    free_block(writer, block);
+    free_block(stage, job->block);
+    buf_clear(&job->out);
+    if (job->out.cap > SPARE_BLOCK_BYTES) {
+        buf_done(&job->out);
+    }
+    list_push(&stage->idle, &job->node);
+    start_jobs(stage);
     op_mark(&writer->op);
 }
 
-static void start_job(struct stage_writer *writer)
+static struct job *take_job(struct stage *stage)
+{
+    struct list_node *node = list_pop(&stage->idle);
+    struct job *job;
+
+    if (node) {
+        return CONTAINER_OF(node, struct job, node);
+    }
+    if (stage->job_count == MAX_JOBS) {
+        return NULL;
+    }
+    stage->job_count++;
+    job = mem_alloc(sizeof *job);
+    job->stage = stage;
+    job->tool = compress_tool_new(stage->options.compression);
+    list_node_init(&job->node);
+    buf_init(&job->out, BLOCK_MAX_BYTES);
+    return job;
+}
+
+/* The oldest that can be worked on. Those of a writer that failed are about to be dropped. */
+static struct block *find_block(struct stage *stage)
+{
+    LIST_FOR_EACH(node, &stage->queue)
+    {
+        struct block *block = CONTAINER_OF(node, struct block, node);
+        const struct stage_writer *writer = block->writer;
+        if (!op_must_stop(&writer->op) && !(is_stream(stage) && writer->running)) {
+            return block;
+        }
+    }
+    return NULL;
+}
+
+static struct compress *begin_stream(struct stage_writer *writer)
 {
     struct stage *stage = writer->stage;
-    struct block *block = CONTAINER_OF(list_pop(&writer->queue), struct block, node);
+    struct file *file = open_file(writer);
 
-    if (!writer->open_file && block->row_count == 0) {
-        free_block(writer, block); /* was to end a file that ended by its size meanwhile */
-        op_mark(&writer->op);
-        return;
+    if (!file) {
+        file = begin_file(writer);
+        count_stuck(writer);
+        credit_take(stage->options.credit, compress_state_bytes(stage->options.compression));
     }
-    if (!writer->open_file) {
-        begin_file(writer);
+    return file->compress;
+}
+
+static void start_jobs(struct stage *stage)
+{
+    struct block *block;
+    struct job *job;
+
+    while ((block = find_block(stage)) && (job = take_job(stage))) {
+        list_remove(&block->node);
+        block->writer->queued--;
+        block->writer->running++;
+        job->block = block;
+        job->stream = is_stream(stage) ? begin_stream(block->writer) : NULL;
+        work_start(stage->loop, run_job, job_done, job);
     }
-    /* The file has its size, or there is nothing after this block. */
-    block->ends_file |= writer->open_file->bytes >= stage->options.file_bytes;
-    block->ends_file |= writer->has_ended && list_is_empty(&writer->queue);
-    writer->job_block = block;
-    writer->job_runs = true;
-    writer->job_out = take_memory(stage);
-    work_start(stage->loop, run_job, job_done, writer);
 }
 
 /* ---------------------------------------------------------------- steps */
@@ -432,31 +718,35 @@ static void start_cleaning(struct stage_writer *writer)
     op_set_state(&writer->op, WRITER_CLEANING);
 }
 
+static void end_files(struct stage_writer *writer)
+{
+    for (struct file *file = writer->files; file; file = file->next) {
+        if (file->compress) {
+            end_file(file);
+        }
+    }
+}
+
 /* Starts what can be started; true when nothing of the writer is on its way any more. */
 static bool pump(struct stage_writer *writer)
 {
     if (op_must_stop(&writer->op)) {
         cancel_uploads(writer);
-        if (!writer->job_runs) {
-            drop_rows(writer);
-        }
-    } else if (!writer->job_runs && !list_is_empty(&writer->queue)) {
-        start_job(writer);
+        drop_rows(writer);
+    } else if (writer->has_ended && !blocks_under_way(writer)) {
+        end_files(writer);
     }
-    return !writer->job_runs && list_is_empty(&writer->queue) && writer->uploads_open == 0;
+    return !blocks_under_way(writer) && writer->uploads_open == 0;
 }
 
-/* What is left becomes the last block. Without rows a file that is still open needs an empty block,
- * which only ends its stream; a queued block becomes the last one by itself. */
+/* What is left becomes the last block. */
 static void seal_last(struct stage_writer *writer)
 {
-    bool file_stays_open =
-        writer->job_runs ? !writer->job_block->ends_file : writer->open_file != NULL;
-
     list_remove(&writer->node);
-    if (writer->block_rows || (file_stays_open && list_is_empty(&writer->queue))) {
-        seal_block(writer, true);
+    if (writer->block_rows) {
+        seal_block(writer);
     }
+    count_stuck(writer);
 }
 
 static void writer_step(struct op *op)
@@ -512,8 +802,9 @@ static void writer_done(void *ctx, struct error *err)
     struct stage_writer *writer = ctx;
 
     writer->stage->writer_count--;
-    compress_free(writer->compress);
-    writer->compress = NULL;
+    for (struct file *file = writer->files; file; file = file->next) {
+        free_stream(file);
+    }
     buf_done(&writer->block);
     if (!err) {
         make_result(writer);
@@ -529,10 +820,10 @@ stage_writer_new(struct stage *stage, struct arena *arena, struct span key_prefi
     writer->stage = stage;
     writer->arena = arena;
     writer->prefix = arena_span(arena, key_prefix);
-    list_init(&writer->queue);
-    buf_init(&writer->block, BLOCK_MAX_BYTES);
+    take_memory(writer);
     chain_init(&writer->part, stage->pool);
     writer->files_end = &writer->files;
+    begin_group(writer);
     list_push(&stage->writers, &writer->node);
     stage->writer_count++;
     op_init(&writer->op, stage->loop, &writer_kind, writer_done, writer);
@@ -551,12 +842,13 @@ void stage_writer_row_end(struct stage_writer *writer, size_t line_bytes)
 
     writer->block_rows++;
     writer->total_rows++;
-    stage->stuck_bytes += line_bytes;
+    writer->stuck_rows += line_bytes;
+    stage->stuck_rows += line_bytes;
     if (stage->options.figures) {
         stage->options.figures->raw_bytes += line_bytes;
     }
     if (writer->block.len >= stage->options.block_bytes) {
-        seal_block(writer, false);
+        seal_block(writer);
     }
     credit_take(stage->options.credit, line_bytes); /* last: it may ask us to let go */
 }

@@ -1,5 +1,5 @@
-/* Compression by stream: what went in block by block comes out again, whatever the blocks were, as
- * one stream. */
+/* Compression by blocks: what went in block by block comes out again, whatever the blocks were, as
+ * one gzip member or one zstd frame. */
 
 #include "stage/compress.h"
 #include "unpack.h"
@@ -45,102 +45,206 @@ static void expect_round_trip(enum stage_compression kind, const struct buf *pla
     buf_done(&again);
 }
 
+/* A file in the making, and what a job would have. */
+struct making {
+    enum stage_compression kind;
+    struct compress *compress;
+    struct compress_tool *tool;
+    struct buf out;
+};
+
+static void begin(struct making *making, enum stage_compression kind)
+{
+    *making = (struct making){kind, compress_new(kind), compress_tool_new(kind), {0}};
+    buf_init(&making->out, MAX);
+    compress_begin(making->compress, &making->out);
+}
+
+static void add(struct making *making, struct span rows)
+{
+    struct compress_piece piece;
+
+    compress_block(making->tool, compress_is_stream(making->kind) ? making->compress : NULL, rows,
+                   &making->out, &piece);
+    assert_int_equal(piece.plain_bytes, rows.len);
+    compress_join(making->compress, &piece);
+}
+
+static void end(struct making *making)
+{
+    compress_end(making->compress, &making->out);
+}
+
+static void discard(struct making *making)
+{
+    compress_free(making->compress);
+    compress_tool_free(making->tool);
+    buf_done(&making->out);
+}
+
 static void what_went_in_comes_out(void **state)
 {
     static const struct {
         const char *sentence;
         size_t bytes, largest_block;
         unsigned letters; /* how many different bytes: 256 cannot be compressed */
-        bool ends_alone;  /* the end comes without bytes */
     } rows[] = {
-        {"small blocks of text", 300000, 300, 8, false},
-        {"blocks as the writer makes them", 3000000, 262144, 16, false},
-        {"blocks that cannot be compressed", 2000000, 400000, 256, true},
-        {"one letter only", 5000000, 1000000, 1, true},
-        {"single bytes", 2000, 1, 50, false},
+        {"small blocks of text", 300000, 300, 8},
+        {"blocks as the writer makes them", 3000000, 262144, 16},
+        {"blocks that cannot be compressed", 2000000, 400000, 256},
+        {"one letter only", 5000000, 1000000, 1},
+        {"single bytes", 2000, 1, 50},
     };
     uint32_t seed = 1;
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         for (size_t k = 0; k < 2; k++) {
-            struct compress *compress = compress_new(kinds[k]);
-            struct buf plain, out;
+            struct making making;
+            struct buf plain;
             size_t at = 0;
+            begin(&making, kinds[k]);
             buf_init(&plain, MAX);
-            buf_init(&out, MAX);
             fill(&plain, rows[i].bytes, rows[i].letters, &seed);
             while (at < plain.len) {
                 size_t len = 1 + next_random(&seed) % rows[i].largest_block;
                 len = len < plain.len - at ? len : plain.len - at;
-                const bool ends = !rows[i].ends_alone && at + len == plain.len;
-                compress_add(compress, (struct span){plain.data + at, len}, ends, &out);
+                add(&making, (struct span){plain.data + at, len});
                 at += len;
-                if (next_random(&seed) % 8 == 0 && !ends) {
-                    compress_add(compress, SPAN_NONE, false, &out); /* an empty block */
+                if (next_random(&seed) % 8 == 0) {
+                    add(&making, SPAN_NONE); /* an empty block */
                 }
             }
-            if (rows[i].ends_alone) {
-                compress_add(compress, SPAN_NONE, true, &out);
-            }
-            print_message("%s: %zu -> %zu\n", rows[i].sentence, plain.len, out.len);
-            expect_round_trip(kinds[k], &plain, &out);
-            assert_true(rows[i].letters == 256 || out.len < plain.len);
-            compress_free(compress);
+            end(&making);
+            print_message("%s: %zu -> %zu\n", rows[i].sentence, plain.len, making.out.len);
+            expect_round_trip(kinds[k], &plain, &making.out);
+            assert_true(rows[i].letters == 256 || rows[i].largest_block < 1000 ||
+                        making.out.len < plain.len);
+            discard(&making);
             buf_done(&plain);
-            buf_done(&out);
         }
     }
+}
+
+/* Blocks are compressed one by one, with a tool each or the same, and stand in the file in any
+ * order: the checksum is that of the file and not of the rows as they came. */
+static void blocks_of_gzip_stand_in_any_order(void **state)
+{
+    static const unsigned orders[][5] = {{0, 1, 2, 3, 4}, {4, 3, 2, 1, 0}, {2, 0, 4, 1, 3}};
+    static const size_t sizes[] = {1, 300000, 65536, 77, 131071};
+    struct compress_tool *tools[] = {compress_tool_new(STAGE_GZIP), compress_tool_new(STAGE_GZIP)};
+    struct compress_piece pieces[5];
+    struct buf plain[5], packed[5];
+    uint32_t seed = 7;
+
+    (void)state;
+    assert_false(compress_is_stream(STAGE_GZIP));
+    assert_int_equal(compress_state_bytes(STAGE_GZIP), 0);
+    for (unsigned i = 0; i < 5; i++) {
+        buf_init(&plain[i], MAX);
+        buf_init(&packed[i], MAX);
+        fill(&plain[i], sizes[i], 3 + i, &seed);
+        compress_block(tools[i % 2], NULL, buf_view(&plain[i]), &packed[i], &pieces[i]);
+    }
+    for (size_t k = 0; k < sizeof(orders) / sizeof(*orders); k++) {
+        struct compress *compress = compress_new(STAGE_GZIP);
+        struct buf all, out;
+        buf_init(&all, MAX);
+        buf_init(&out, MAX);
+        compress_begin(compress, &out);
+        for (unsigned i = 0; i < 5; i++) {
+            const unsigned n = orders[k][i];
+            buf_add_span(&all, buf_view(&plain[n]));
+            buf_add_span(&out, buf_view(&packed[n]));
+            compress_join(compress, &pieces[n]);
+        }
+        compress_end(compress, &out);
+        expect_round_trip(STAGE_GZIP, &all, &out);
+        compress_free(compress);
+        buf_done(&all);
+        buf_done(&out);
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        buf_done(&plain[i]);
+        buf_done(&packed[i]);
+    }
+    compress_tool_free(tools[0]);
+    compress_tool_free(tools[1]);
+}
+
+/* A damaged checksum is noticed by who reads the file: it is the right one that we write. */
+static void a_wrong_checksum_would_be_noticed(void **state)
+{
+    struct making making;
+    struct buf again;
+
+    (void)state;
+    begin(&making, STAGE_GZIP);
+    add(&making, SPAN_LIT("rows"));
+    add(&making, SPAN_LIT("more rows"));
+    end(&making);
+    making.out.data[making.out.len - 8] ^= 1;
+    buf_init(&again, MAX);
+    assert_false(unpack(STAGE_GZIP, buf_view(&making.out), &again));
+    buf_done(&again);
+    discard(&making);
+}
+
+/* What blocks lose because they do not know one another. */
+static void blocks_cost_little(void **state)
+{
+    struct making whole, blocks;
+    struct buf plain;
+    uint32_t seed = 5;
+
+    (void)state;
+    buf_init(&plain, MAX);
+    while (plain.len < 4000000) {
+        buf_printf(&plain, "{\"id\":%zu,\"payload\":\"customer %u of %u parts\"}\n", plain.len,
+                   next_random(&seed) % 4096, next_random(&seed) % 64);
+    }
+    begin(&whole, STAGE_GZIP);
+    add(&whole, buf_view(&plain));
+    end(&whole);
+    begin(&blocks, STAGE_GZIP);
+    for (size_t at = 0; at < plain.len; at += 262144) {
+        const size_t len = plain.len - at < 262144 ? plain.len - at : 262144;
+        add(&blocks, (struct span){plain.data + at, len});
+    }
+    end(&blocks);
+    print_message("%zu -> %zu whole, %zu in blocks\n", plain.len, whole.out.len, blocks.out.len);
+    assert_true(blocks.out.len < whole.out.len + whole.out.len / 50);
+    expect_round_trip(STAGE_GZIP, &plain, &blocks.out);
+    discard(&whole);
+    discard(&blocks);
+    buf_done(&plain);
 }
 
 static void nothing_is_a_stream_too(void **state)
 {
     (void)state;
     for (size_t k = 0; k < 2; k++) {
-        struct compress *compress = compress_new(kinds[k]);
-        struct buf plain, out;
+        struct making making;
+        struct buf plain;
         buf_init(&plain, MAX);
-        buf_init(&out, MAX);
-        compress_add(compress, SPAN_NONE, true, &out);
-        assert_true(out.len > 0);
-        expect_round_trip(kinds[k], &plain, &out);
-        compress_free(compress);
-        buf_done(&out);
+        begin(&making, kinds[k]);
+        end(&making);
+        assert_true(making.out.len > 0);
+        expect_round_trip(kinds[k], &plain, &making.out);
+        discard(&making);
     }
 }
 
-static void what_comes_out_is_appended(void **state)
+static void a_file_may_be_given_up(void **state)
 {
     (void)state;
     for (size_t k = 0; k < 2; k++) {
-        struct compress *compress = compress_new(kinds[k]);
-        struct buf plain, out;
-        buf_init(&plain, MAX);
-        buf_init(&out, MAX);
-        buf_add_str(&plain, "rows");
-        buf_add_str(&out, "before");
-        compress_add(compress, SPAN_LIT("rows"), true, &out);
-        assert_memory_equal(out.data, "before", 6);
-        memmove(out.data, out.data + 6, out.len - 6);
-        out.len -= 6;
-        expect_round_trip(kinds[k], &plain, &out);
-        compress_free(compress);
-        buf_done(&plain);
-        buf_done(&out);
-    }
-}
-
-static void a_stream_may_be_given_up(void **state)
-{
-    (void)state;
-    for (size_t k = 0; k < 2; k++) {
-        struct compress *compress = compress_new(kinds[k]);
-        struct buf out;
-        buf_init(&out, MAX);
-        compress_add(compress, SPAN_LIT("half of a file"), false, &out);
-        compress_free(compress);
+        struct making making;
+        begin(&making, kinds[k]);
+        add(&making, SPAN_LIT("half of a file"));
+        discard(&making);
         compress_free(NULL);
-        buf_done(&out);
+        compress_tool_free(NULL);
     }
 }
 
@@ -154,8 +258,12 @@ static void files_end_in_what_they_are(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_went_in_comes_out),     cmocka_unit_test(nothing_is_a_stream_too),
-        cmocka_unit_test(what_comes_out_is_appended), cmocka_unit_test(a_stream_may_be_given_up),
+        cmocka_unit_test(what_went_in_comes_out),
+        cmocka_unit_test(blocks_of_gzip_stand_in_any_order),
+        cmocka_unit_test(a_wrong_checksum_would_be_noticed),
+        cmocka_unit_test(blocks_cost_little),
+        cmocka_unit_test(nothing_is_a_stream_too),
+        cmocka_unit_test(a_file_may_be_given_up),
         cmocka_unit_test(files_end_in_what_they_are),
     };
 
