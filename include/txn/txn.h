@@ -110,6 +110,12 @@ int64_t txn_next_acknowledgement_ns(const struct txn *txn);
 
 /* keys: table.key_count values. The error is the transaction's end. */
 struct error *txn_load(struct txn *txn, unsigned binding, const struct value *keys) MUST_CHECK;
+/* Before flush: a backfill of the binding's source ended, and what was published before this time
+ * (seconds since 1970) is superseded. It is deleted when this transaction is applied, after its
+ * rows are in the table. Nothing is done for delta updates, nor for a table without the time of
+ * publication, which is logged. */
+struct error *
+txn_delete_before(struct txn *txn, unsigned binding, int64_t seconds, int32_t nanos) MUST_CHECK;
 void txn_flush(struct txn *txn);
 struct error *txn_store(struct txn *txn,
                         unsigned binding,

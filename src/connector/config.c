@@ -325,6 +325,7 @@ static const struct flag {
      false},
     {"retain_existing_data_on_backfill",
      offsetof(struct config_flags, retain_existing_data_on_backfill), false},
+    {"truncate_after_backfill", offsetof(struct config_flags, truncate_after_backfill), true},
     {"allow_existing_tables_for_new_bindings",
      offsetof(struct config_flags, allow_existing_tables_for_new_bindings), false},
     {"always_drop_tables_on_backfill",

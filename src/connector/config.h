@@ -18,6 +18,7 @@ struct config_flags { /* advanced.feature_flags */
     struct rs_type_flags types;
     bool s3_use_dualstack_endpoints;
     bool retain_existing_data_on_backfill;
+    bool truncate_after_backfill; /* default true: see txn_delete_before */
     bool allow_existing_tables_for_new_bindings;
     bool always_drop_tables_on_backfill;
 };

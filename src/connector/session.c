@@ -268,6 +268,26 @@ static struct error *take_store(struct connector *self, const struct proto_store
                      store->exists, store->is_delete);
 }
 
+/* The signals of source backfills. Of a beginning nothing is to be done: the runtime itself sends
+ * no document any more that is older. At the end the tables can follow. */
+static struct error *take_flush(struct connector *self, const struct proto_flush *flush)
+{
+    const struct config_flags *flags = &self->config->flags;
+
+    for (unsigned i = 0; i < flush->complete_count; i++) {
+        const struct proto_backfill *ended = &flush->completes[i];
+        if (flags->truncate_after_backfill && !flags->retain_existing_data_on_backfill) {
+            RETURN_IF_ERROR(
+                txn_delete_before(self->txn, ended->binding, ended->seconds, ended->nanos));
+        }
+    }
+    self->state = SESSION_FLUSHING;
+    progress_enter(&self->progress, PROGRESS_READING, PROGRESS_NONE, 0);
+    note_lookup(self);
+    txn_flush(self->txn);
+    return NULL;
+}
+
 static void take_acknowledge(struct connector *self, const struct proto_acknowledge *acknowledge)
 {
     if (self->state == SESSION_OPENED) {
@@ -325,11 +345,7 @@ static struct error *take(struct connector *self, const struct proto_request *re
         if (request->kind == PROTO_LOAD) {
             return take_load(self, &request->u.load);
         } else if (request->kind == PROTO_FLUSH) {
-            self->state = SESSION_FLUSHING;
-            progress_enter(&self->progress, PROGRESS_READING, PROGRESS_NONE, 0);
-            note_lookup(self);
-            txn_flush(self->txn);
-            return NULL;
+            return take_flush(self, &request->u.flush);
         }
         break;
     case SESSION_STORING:

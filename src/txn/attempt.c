@@ -71,6 +71,7 @@ static void count_work(struct attempt *self, const struct plan_note *note, uint6
         break;
     case PLAN_MERGE:
     case PLAN_DELETE:
+    case PLAN_EXPIRE:
         table->merge_ms += ms;
         break;
     default:

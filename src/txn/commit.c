@@ -244,6 +244,7 @@ static void gather(struct commit_op *self, unsigned binding)
             .binding = binding,
             .table = &bound->table,
             .widen = ARENA_ARRAY(self->arena, bound->table.column_count, const struct rs_column *),
+            .published_at = txn_published_at(bound),
         }};
     for (unsigned i = 0; i < self->selected.count; i++) {
         const struct entry *entry = &self->selected.items[i];
@@ -257,6 +258,13 @@ static void gather(struct commit_op *self, unsigned binding)
             work->plan.zstd |= is_zstd(&entry->staged[role].files);
         }
         append_widenings(self, work, bound, &entry->widen);
+        if (span_compare(work->plan.delete_before, entry->delete_before) < 0) {
+            work->plan.delete_before = entry->delete_before;
+        }
+    }
+    if (work->plan.delete_before.len && !work->plan.published_at) {
+        txn_warn_unpublished(bound, work->plan.delete_before); /* the spec changed since */
+        work->plan.delete_before = SPAN_NONE;
     }
     self->work_count += found;
 }
@@ -447,6 +455,18 @@ static void log_resource(struct commit_op *self, const struct plan_note *note)
     self->result_ms = now;
 }
 
+static void log_expired(const struct commit_op *self, const struct plan_note *note, int64_t rows)
+{
+    for (unsigned i = 0; i < self->work_count; i++) {
+        const struct plan_work *work = &self->works[i].plan;
+        if (work->binding == note->binding) {
+            log_event(LOG_INFO, "deleting what was published before a backfill",
+                      LOG_SPAN("table", work->table->identifier),
+                      LOG_SPAN("before", work->delete_before), LOG_INT("rows", rows), LOG_END);
+        }
+    }
+}
+
 static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
 {
     struct commit_op *self = ctx;
@@ -463,6 +483,9 @@ static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
     case PLAN_CHECK:
         self->result_ms = loop_now_ms(self->txn->loop);
         return judge_rows(self);
+    case PLAN_EXPIRE:
+        log_expired(self, note, tag_rows);
+        break;
     case PLAN_TOKENS:
         if (tag_rows != 1) {
             self->verdict = VERDICT_REPLACED;

@@ -63,7 +63,7 @@ struct bound {
 
     struct stage_writer *writers[ENTRY_ROLES]; /* NULL until the role's first row */
     struct row_facts facts[ENTRY_ROLES];
-    char id[TEXT_UUID_LEN + 1];
+    struct span delete_before; /* a backfill ended, see struct entry; in the work arena */
 };
 
 /* ---- objects that are to go */
@@ -184,6 +184,11 @@ void txn_discard_writer(struct txn *txn, struct stage_writer **writer);
 struct names writer_files(struct arena *arena, const struct stage_writer *writer);
 struct plan_copy txn_copy_options(const struct txn *txn);
 struct bound *txn_find_bound(struct txn *txn, struct span state_key);
+/* The column that holds when a document was published, if it is one that can be compared with an
+ * instant; else NULL. */
+const struct rs_column *txn_published_at(const struct bound *bound);
+/* There is none, so what was published before this instant cannot be deleted. */
+void txn_warn_unpublished(const struct bound *bound, struct span before);
 
 /* Retry policy of whole SQL transactions (serialization failures, broken connections). */
 extern const struct backoff_policy txn_sql_backoff;
@@ -209,6 +214,8 @@ struct error *store_add(struct txn *txn,
                         struct span doc_json,
                         bool exists,
                         bool is_delete) MUST_CHECK;
+struct error *
+store_delete_before(struct txn *txn, unsigned binding, int64_t seconds, int32_t nanos) MUST_CHECK;
 void store_start_commit(struct txn *txn);
 void store_cancel(struct txn *txn);
 

@@ -24,6 +24,19 @@ const char *entry_role_name(enum entry_role role)
     return names[role];
 }
 
+bool entry_instant(char out[ENTRY_INSTANT_LEN + 1], int64_t seconds, int32_t nanos)
+{
+    const int64_t year_10000 = 253402300800;
+    char text[32];
+
+    if (seconds < 0 || seconds >= year_10000 || nanos < 0 || nanos >= 1000000000) {
+        return false;
+    }
+    text_time(text, seconds);
+    snprintf(out, ENTRY_INSTANT_LEN + 1, "%.19s.%06dZ", text, (int)(nanos / 1000));
+    return true;
+}
+
 /* ---------------------------------------------------------------- lists */
 
 static void *grow(struct arena *arena, void *items, unsigned count, unsigned *cap, size_t size)
@@ -58,6 +71,7 @@ void entries_add(struct entries *list, struct arena *arena, const struct entry *
         .id = arena_span(arena, entry->id),
         .is_uncounted = entry->is_uncounted,
         .widen = copy_names(arena, &entry->widen),
+        .delete_before = arena_span(arena, entry->delete_before),
     };
     for (unsigned role = 0; role < ENTRY_ROLES; role++) {
         copy->staged[role].files = copy_names(arena, &entry->staged[role].files);
@@ -93,7 +107,8 @@ static bool names_are_same(const struct names *a, const struct names *b)
 bool entry_is_same(const struct entry *a, const struct entry *b)
 {
     bool is_same = span_equal(a->id, b->id) && a->is_uncounted == b->is_uncounted &&
-                   names_are_same(&a->widen, &b->widen);
+                   names_are_same(&a->widen, &b->widen) &&
+                   span_equal(a->delete_before, b->delete_before);
 
     for (unsigned role = 0; role < ENTRY_ROLES; role++) {
         is_same = is_same && a->staged[role].rows == b->staged[role].rows &&
@@ -187,6 +202,24 @@ struct seen {
     bool must_merge;
 };
 
+static struct error *
+read_instant(struct arena *arena, const struct json_item *item, struct span *ret)
+{
+    int64_t seconds;
+    int32_t nanos;
+    char again[ENTRY_INSTANT_LEN + 1];
+
+    if (item->kind == JSON_NULL) {
+        return NULL;
+    }
+    RETURN_IF_ERROR(read_text(arena, item, ret));
+    if (!text_from_rfc3339(*ret, &seconds, &nanos) || !entry_instant(again, seconds, nanos) ||
+        !span_is(*ret, again)) {
+        return error_new(ERROR_STATE, ERROR_FATAL, "\"%.*s\" is not an instant", SPAN_FMT(*ret));
+    }
+    return NULL;
+}
+
 static struct error *read_must_merge(const struct json_item *item, struct seen *seen)
 {
     if (item->kind != JSON_TRUE && item->kind != JSON_FALSE) {
@@ -216,6 +249,8 @@ static struct error *read_member(struct arena *arena,
         return read_text(arena, item, &entry->id);
     } else if (json_name_is(name, "widen")) {
         return read_names(arena, item, &entry->widen);
+    } else if (json_name_is(name, "deleteBefore")) {
+        return read_instant(arena, item, &entry->delete_before);
     } else if (json_name_is(name, "mustMerge")) {
         return read_must_merge(item, seen);
     }
@@ -422,6 +457,12 @@ static void write_entry(struct json_writer *w, const struct entry *entry)
     json_name(w, "mustMerge");
     json_bool(w, false);
     write_names(w, "widen", &entry->widen);
+    json_name(w, "deleteBefore");
+    if (entry->delete_before.len) {
+        json_str(w, entry->delete_before);
+    } else {
+        json_null(w);
+    }
     for (unsigned i = 0; i < ARRAY_LEN(role_members); i++) {
         write_count(w, role_members[i].rows, entry->staged[role_members[i].role].rows);
     }

@@ -13,7 +13,8 @@
  * list away):
  *
  *   {"id":"<uuid>","storeFiles":["key",...]|null,"deleteFiles":null,"mergeFiles":null,
- *    "mustMerge":false,"widen":null,"storeRows":"12","deleteRows":"0","mergeRows":"0"}
+ *    "mustMerge":false,"widen":null,"deleteBefore":"2026-01-02T03:04:05.000006Z"|null,
+ *    "storeRows":"12","deleteRows":"0","mergeRows":"0"}
  *
  * Rows of storeFiles are new to the table and are copied straight into it, those of mergeFiles are
  * in it already and are merged. Earlier versions of ours had no mergeFiles and no mergeRows:
@@ -59,7 +60,15 @@ struct entry {
     struct staged staged[ENTRY_ROLES];
     bool is_uncounted;  /* another version of this connector wrote it: without row counts */
     struct names widen; /* fields whose columns need VARCHAR(MAX) */
+    /* ENTRY_INSTANT_LEN bytes, so that the later of two is the greater text; empty: none. */
+    struct span delete_before;
 };
+
+/* "2026-01-02T03:04:05.000006Z" from a time since 1970. What is finer than Redshift's microseconds
+ * is dropped, as it is from the times that rows hold: no row of the instant itself lies before it.
+ * False for times outside of the years 1970 to 9999. */
+#define ENTRY_INSTANT_LEN 27
+bool entry_instant(char out[ENTRY_INSTANT_LEN + 1], int64_t seconds, int32_t nanos);
 
 struct entries {
     struct entry *items;

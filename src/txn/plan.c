@@ -200,11 +200,25 @@ static void add_stores(struct plan *plan,
     add_count(plan, sql, work->binding, work->table, staged->rows);
 }
 
+/* After the rows of this transaction, which may be older than that instant, too. */
+static void add_expiry(struct plan *plan, struct buf *sql, const struct plan_work *work)
+{
+    const char *before = arena_strndup(plan->arena, work->delete_before);
+
+    rs_sql_delete_before(sql, work->table, work->published_at->identifier);
+    set_params(plan,
+               add(plan, PLAN_EXPIRE, work->binding,
+                   label(plan, "deleting what a backfill superseded from", work->table), sql),
+               &before, 1);
+}
+
 static void add_work(struct plan *plan,
                      struct buf *sql,
                      const struct plan_work *work,
                      const struct plan_copy *copy)
 {
+    unsigned before = plan->count;
+
     if (work->staged[ENTRY_DELETE].manifest.len) {
         add_deletes(plan, sql, work, copy);
     }
@@ -214,7 +228,12 @@ static void add_work(struct plan *plan,
     if (work->staged[ENTRY_STORE].manifest.len) {
         add_stores(plan, sql, work, copy);
     }
-    plan->notes[plan->count - 1].ends_binding = true;
+    if (work->delete_before.len) {
+        add_expiry(plan, sql, work);
+    }
+    if (plan->count > before) {
+        plan->notes[plan->count - 1].ends_binding = true;
+    }
 }
 
 static void add_begin_lock_check(struct plan *plan, struct buf *sql, const struct plan_apply *facts)

@@ -12,6 +12,7 @@
  *       documents that go:    CREATE TEMP, COPY, count, DELETE USING, DROP TEMP
  *       those that exist:     CREATE TEMP, COPY, count, MERGE, DROP TEMP
  *       those that are new:   COPY, count into the target itself
+ *       a backfill's end:     DELETE of what was published before it
  *     write the tokens
  *   | COMMIT, sent only after every answer of that flight was looked at |
  *
@@ -37,6 +38,7 @@ enum plan_step {
     PLAN_DELETE,
     PLAN_MERGE,
     PLAN_DROP,
+    PLAN_EXPIRE,
     PLAN_TOKENS,
     PLAN_QUERY,
     PLAN_COMMIT,
@@ -85,6 +87,8 @@ struct plan_work {
     bool zstd; /* how its files are compressed */
     const struct rs_column **widen;
     unsigned widen_count;
+    struct span delete_before;            /* an instant; empty: none */
+    const struct rs_column *published_at; /* that is compared with it */
 };
 
 struct plan_apply {

@@ -63,9 +63,9 @@ static const struct op_kind staging_kind = {
 
 /* ---------------------------------------------------------------- entries */
 
-static bool has_staged(const struct bound *bound)
+static bool has_work(const struct bound *bound)
 {
-    bool has = false;
+    bool has = bound->delete_before.len > 0;
     for (unsigned role = 0; role < ENTRY_ROLES; role++) {
         has |= bound->writers[role] != NULL;
     }
@@ -76,19 +76,24 @@ static bool must_widen(const struct bound *bound, unsigned column)
 {
     uint64_t bits = 0;
     for (unsigned role = 0; role < ENTRY_ROLES; role++) {
-        bits |= bound->facts[role].widen[column / 64];
+        bits |= bound->writers[role] ? bound->facts[role].widen[column / 64] : 0;
     }
     return bits >> (column % 64) & 1;
 }
 
 static struct entry make_entry(struct txn *txn, const struct bound *bound)
 {
+    unsigned char uuid[16];
+    char id[TEXT_UUID_LEN + 1];
+
+    random_uuid(uuid);
+    text_uuid(id, uuid);
     struct entry entry = {
         .state_key = bound->spec->state_key,
         .range = span_of(txn->range),
-        .id = span_of(bound->id),
+        .id = arena_span(txn->work_arena, span_of(id)),
+        .delete_before = bound->delete_before,
     };
-
     for (unsigned role = 0; role < ENTRY_ROLES; role++) {
         if (bound->writers[role]) {
             entry.staged[role].files = writer_files(txn->work_arena, bound->writers[role]);
@@ -132,7 +137,7 @@ static struct error *record_entries(struct txn *txn)
     txn->own = (struct entries){0};
     for (unsigned i = 0; i < txn->options.binding_count; i++) {
         struct bound *bound = &txn->bounds[i];
-        if (!has_staged(bound)) {
+        if (!has_work(bound)) {
             continue;
         }
         struct entry entry = make_entry(txn, bound);
@@ -154,13 +159,15 @@ static struct error *record_entries(struct txn *txn)
     return NULL;
 }
 
-static void free_writers(struct txn *txn)
+/* What the bindings had under way. */
+static void free_work(struct txn *txn)
 {
     for (unsigned i = 0; i < txn->options.binding_count; i++) {
         for (unsigned role = 0; role < ENTRY_ROLES; role++) {
             stage_writer_free(txn->bounds[i].writers[role]);
             txn->bounds[i].writers[role] = NULL;
         }
+        txn->bounds[i].delete_before = SPAN_NONE;
     }
     txn->has_stored = false;
 }
@@ -173,7 +180,7 @@ static void answer(struct txn *txn)
     for (unsigned i = 0; i < txn->options.binding_count; i++) {
         altered_report(txn, &txn->bounds[i]);
     }
-    free_writers(txn);
+    free_work(txn);
     if (err) {
         txn_fail(txn, err);
         return;
@@ -205,7 +212,7 @@ static void discard_files(struct txn *txn)
         }
     }
     trash_send(txn, &trash);
-    free_writers(txn);
+    free_work(txn);
 }
 
 static void staging_done(void *ctx, struct error *err)
@@ -301,7 +308,6 @@ static void reset_facts(struct txn *txn, struct bound *bound, struct row_facts *
 static struct error *begin_binding(struct txn *txn, unsigned binding)
 {
     struct bound *bound = &txn->bounds[binding];
-    unsigned char uuid[16];
 
     if (txn->has_stored && binding < txn->store_binding) {
         return error_new(ERROR_PROTOCOL, ERROR_FATAL,
@@ -312,8 +318,6 @@ static struct error *begin_binding(struct txn *txn, unsigned binding)
     end_binding(txn);
     txn->store_binding = binding;
     txn->has_stored = true;
-    random_uuid(uuid);
-    text_uuid(bound->id, uuid);
     for (unsigned role = 0; role < ENTRY_ROLES; role++) {
         reset_facts(txn, bound, &bound->facts[role]);
     }
@@ -387,6 +391,32 @@ struct error *store_add(struct txn *txn,
     return error_wrap(add_row(txn, binding, role, keys, role == ENTRY_DELETE ? NULL : values,
                               role == ENTRY_DELETE ? SPAN_NONE : doc_json),
                       "storing a document into %.*s", SPAN_FMT(bound->table.identifier));
+}
+
+/* Every shard hears of the end of a backfill; the one that applies for all has it done, once. Rows
+ * of delta updates are a log: nothing in it is superseded. */
+struct error *store_delete_before(struct txn *txn, unsigned binding, int64_t seconds, int32_t nanos)
+{
+    struct bound *bound = &txn->bounds[binding];
+    char instant[ENTRY_INSTANT_LEN + 1];
+
+    if (!entry_instant(instant, seconds, nanos)) {
+        return error_new(ERROR_PROTOCOL, ERROR_FATAL,
+                         "Flush names the end of a backfill of binding %u at %" PRId64
+                         " seconds and %d nanoseconds, which is no time",
+                         binding, seconds, (int)nanos);
+    }
+    if (!txn->is_primary || bound->table.delta_updates) {
+        return NULL;
+    }
+    if (!txn_published_at(bound)) {
+        txn_warn_unpublished(bound, span_of(instant));
+        return NULL;
+    }
+    if (span_compare(bound->delete_before, span_of(instant)) < 0) {
+        bound->delete_before = arena_span(txn->work_arena, span_of(instant));
+    }
+    return NULL;
 }
 
 void store_start_commit(struct txn *txn)

@@ -153,6 +153,25 @@ struct bound *txn_find_bound(struct txn *txn, struct span state_key)
     return NULL;
 }
 
+const struct rs_column *txn_published_at(const struct bound *bound)
+{
+    for (unsigned i = bound->table.key_count; i < bound->table.column_count; i++) {
+        const struct rs_column *column = &bound->table.columns[i];
+        if (span_is(column->field, "flow_published_at")) {
+            return !column->type.is_user_ddl && span_is(column->type.ddl, "TIMESTAMPTZ") ? column
+                                                                                         : NULL;
+        }
+    }
+    return NULL;
+}
+
+void txn_warn_unpublished(const struct bound *bound, struct span before)
+{
+    log_event(LOG_WARN,
+              "a backfill ended, but the table has no time of publication: older rows stay",
+              LOG_SPAN("table", bound->table.identifier), LOG_SPAN("before", before), LOG_END);
+}
+
 struct names writer_files(struct arena *arena, const struct stage_writer *writer)
 {
     unsigned count;
@@ -306,6 +325,19 @@ struct error *txn_load(struct txn *txn, unsigned binding, const struct value *ke
                          "Load names binding %u, which is of delta updates", binding);
     }
     return load_add(txn, &txn->bounds[binding], keys);
+}
+
+struct error *txn_delete_before(struct txn *txn, unsigned binding, int64_t seconds, int32_t nanos)
+{
+    CHECK(txn->phase == PHASE_LOADING);
+    if (txn->has_failed) {
+        return NULL;
+    }
+    if (binding >= txn->options.binding_count) {
+        return error_new(ERROR_PROTOCOL, ERROR_FATAL, "Flush names binding %u of %u", binding,
+                         txn->options.binding_count);
+    }
+    return store_delete_before(txn, binding, seconds, nanos);
 }
 
 void txn_flush(struct txn *txn)

@@ -38,6 +38,7 @@ static const struct {
     {"put.direct", "^COPY ", NULL},
     {"count", "pg_last_copy_count", NULL},
     {"del.exec", "^DELETE FROM ", "flow_temp_table"},
+    {"trunc", "^DELETE FROM ", " < $1"},
     {"put.merge", "^MERGE INTO ", NULL},
     {"drop", "^DROP TABLE flow_temp_table", NULL},
     {"load.query", "^SELECT ", "flow_temp_table"},
@@ -47,12 +48,12 @@ static const struct {
     {"explain", "sys_load_error_detail", NULL},
 };
 
-const char *const step_names[] = {"load.",    "apply.",    "connect",   "auth",       "set",
-                                  "show",     "catalog",   "create",    "column",     "widen",
-                                  "begin",    "lock",      "check",     "owner",      "del.temp",
-                                  "temp",     "del.copy",  "temp.copy", "put.direct", "count",
-                                  "del.exec", "put.merge", "drop",      "load.query", "token",
-                                  "commit",   "rollback",  "explain",   "other",      NULL};
+const char *const step_names[] = {
+    "load.",     "apply.", "connect",    "auth",      "set",        "show",     "catalog",
+    "create",    "column", "widen",      "begin",     "lock",       "check",    "owner",
+    "del.temp",  "temp",   "del.copy",   "temp.copy", "put.direct", "count",    "del.exec",
+    "put.merge", "drop",   "load.query", "token",     "commit",     "rollback", "explain",
+    "trunc",     "other",  NULL};
 
 static bool matches(const char *sql, const char *part)
 {

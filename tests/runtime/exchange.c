@@ -297,10 +297,12 @@ void fr_exchange_put_patched(struct fr_shard *shard,
                              unsigned kind_number,
                              unsigned patches_number,
                              const struct fr_json *checkpoint,
-                             const struct fr_buf *patches)
+                             const struct fr_buf *patches,
+                             const struct fr_buf *more)
 {
     struct fr_run *run = shard->run;
     bool has_patches = run->options.is_v2 && patches != NULL && patches->len > 0;
+    bool has_more = more != NULL && more->len > 0;
     struct fr_buf *out = &shard->peer.out;
     if (run->options.codec == FR_CODEC_JSON) {
         fr_buf_printf(out, "{\"%s\":{", kind);
@@ -312,6 +314,10 @@ void fr_exchange_put_patched(struct fr_shard *shard,
             fr_buf_puts(out, checkpoint != NULL ? ",\"statePatches\":[" : "\"statePatches\":[");
             fr_buf_put(out, patches->data, patches->len);
             fr_buf_putc(out, ']');
+        }
+        if (has_more) {
+            fr_buf_puts(out, checkpoint != NULL || has_patches ? "," : "");
+            fr_buf_put(out, more->data, more->len);
         }
         fr_buf_puts(out, "}}\n");
         return;
@@ -331,6 +337,9 @@ void fr_exchange_put_patched(struct fr_shard *shard,
         fr_buf_put(&inner, patches->data, patches->len);
         fr_buf_putc(&inner, ']');
         fr_wire_put_bytes(&body, patches_number, inner.data, inner.len);
+    }
+    if (has_more) {
+        fr_buf_put(&body, more->data, more->len);
     }
     fr_wire_put_bytes(&message, kind_number, body.data, body.len);
     put_frame(out, &message);

@@ -40,13 +40,15 @@ enum fr_end fr_exchange_flush(struct fr_shard *shard);
 /* Appends a request to what is to be written; body is in its JSON form. */
 void fr_exchange_put(struct fr_shard *shard, const char *kind, struct fr_json *body);
 
-/* Flush, StartCommit and Acknowledge carry the peers' patches byte for byte. */
+/* Flush, StartCommit and Acknowledge carry the peers' patches byte for byte. more: further members
+   of the JSON form, or further fields; or NULL. */
 void fr_exchange_put_patched(struct fr_shard *shard,
                              const char *kind,
                              unsigned kind_number,
                              unsigned patches_number,
                              const struct fr_json *checkpoint,
-                             const struct fr_buf *patches);
+                             const struct fr_buf *patches,
+                             const struct fr_buf *more);
 
 /* The one member of a response: its JSON name and its content. */
 const char *fr_exchange_kind(const struct fr_json *message);

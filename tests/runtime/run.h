@@ -176,11 +176,19 @@ enum fr_end fr_traffic_loaded(struct fr_shard *shard, const struct fr_json *load
 /* The committed document of an entry of the model, or NULL. */
 struct fr_json *
 fr_traffic_model_document(struct fr_run *run, struct fr_arena *arena, const struct fr_entry *entry);
-/* Moves the transaction into the model and the largest keys. */
-void fr_traffic_commit(struct fr_run *run);
+/* Moves the transaction of [from, to) into the model and the largest keys. */
+void fr_traffic_commit(struct fr_run *run, uint64_t from, uint64_t to);
 /* Builds the model from the source up to the committed position. */
 enum fr_end fr_traffic_rebuild(struct fr_run *run);
 enum fr_end fr_traffic_dump(struct fr_run *run, const char *dir);
+
+/* ---- signals of source backfills (v2), in backfill.c */
+
+/* Appends what Flush says of them in the transaction of [from, to): members of its JSON form
+   without a comma around them, or fields. Nothing when there is nothing to say. */
+void fr_backfill_put(struct fr_run *run, uint64_t from, uint64_t to, struct fr_buf *out);
+/* What they supersede is no longer in the model. */
+void fr_backfill_commit(struct fr_run *run, uint64_t from, uint64_t to);
 
 /* Sets the verdict and returns end. */
 enum fr_end fr_verdict(struct fr_run *run, enum fr_end end, const char *format, ...)

@@ -228,8 +228,9 @@ static enum fr_end send_acknowledge(struct fr_run *run)
         struct fr_shard *shard = &run->shards[i];
         shard->acknowledged = shard->flush_sent = shard->flushed = false;
         shard->update = NULL;
-        SENDING(shard, "acknowledge",
-                fr_exchange_put_patched(shard, "acknowledge", 9, 1, NULL, &run->started_patches));
+        SENDING(
+            shard, "acknowledge",
+            fr_exchange_put_patched(shard, "acknowledge", 9, 1, NULL, &run->started_patches, NULL));
     }
     run->started_patches.len = 0;
     return FR_OK;
@@ -536,20 +537,37 @@ static enum fr_end settle_all(struct fr_run *run)
     return end;
 }
 
-static enum fr_end flush_loads(struct fr_run *run)
+static enum fr_end send_flush(struct fr_shard *shard, const struct fr_buf *signals)
+{
+    SENDING(shard, "flush",
+            fr_exchange_put_patched(shard, "flush", 6, 1, NULL, &shard->run->acknowledged_patches,
+                                    signals));
+    shard->flush_sent = true;
+    return FR_OK;
+}
+
+/* Every shard hears of every signal. */
+static enum fr_end send_flushes(struct fr_run *run, const struct plan *plan)
+{
+    struct fr_buf signals = {0};
+    enum fr_end end = FR_OK;
+    fr_backfill_put(run, plan->from, plan->to, &signals);
+    for (unsigned i = 0; end == FR_OK && i < run->shard_count; i++) {
+        end = send_flush(&run->shards[i], &signals);
+    }
+    fr_buf_done(&signals);
+    return end;
+}
+
+static enum fr_end flush_loads(struct fr_run *run, const struct plan *plan)
 {
     enum fr_end end = settle_all(run);
     end = end == FR_OK ? drain_load_phase(run) : end;
     if (end != FR_OK) {
         return end;
     }
-    for (unsigned i = 0; i < run->shard_count; i++) {
-        struct fr_shard *shard = &run->shards[i];
-        SENDING(shard, "flush",
-                fr_exchange_put_patched(shard, "flush", 6, 1, NULL, &run->acknowledged_patches));
-        shard->flush_sent = true;
-    }
-    end = wait_load_phase(run, true);
+    end = send_flushes(run, plan);
+    end = end == FR_OK ? wait_load_phase(run, true) : end;
     if (end != FR_OK) {
         return end;
     }
@@ -768,9 +786,9 @@ static enum fr_end start_commit(struct fr_run *run, const struct plan *plan)
     for (unsigned i = 0; i < run->shard_count; i++) {
         struct fr_shard *shard = &run->shards[i];
         shard->update = NULL;
-        SENDING(
-            shard, "startCommit",
-            fr_exchange_put_patched(shard, "startCommit", 8, 2, checkpoint, &run->flushed_patches));
+        SENDING(shard, "startCommit",
+                fr_exchange_put_patched(shard, "startCommit", 8, 2, checkpoint,
+                                        &run->flushed_patches, NULL));
     }
     for (unsigned i = 0; end == FR_OK && i < run->shard_count; i++) {
         end = take_started(&run->shards[i]);
@@ -797,7 +815,7 @@ static enum fr_end commit(struct fr_run *run, const struct plan *plan)
         return end;
     }
     if (!run->source.generates) {
-        fr_traffic_commit(run);
+        fr_traffic_commit(run, plan->from, plan->to);
     } else {
         fr_generator_commit(&run->source.generator, plan->from, plan->to, run->task.hard_delete);
         for (size_t i = 0; i < run->task.binding_count; i++) {
@@ -841,7 +859,7 @@ static enum fr_end transact(struct fr_run *run, const struct plan *plan)
     if (run->options.early != FR_EARLY_NONE) {
         end_phase(run, FR_PHASE_APPLY);
     }
-    end = end == FR_OK ? flush_loads(run) : end;
+    end = end == FR_OK ? flush_loads(run, plan) : end;
     end_phase(run, FR_PHASE_LOAD);
     if (end == FR_OK) {
         end = run->source.generates ? send_generated_stores(run, plan) : send_stores(run);

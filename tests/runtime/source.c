@@ -53,6 +53,28 @@ static bool find_collection(const struct fr_task *task, const struct fr_json *na
     return false;
 }
 
+static bool add_signal(struct fr_source *source,
+                       uint64_t *room,
+                       const struct fr_task *task,
+                       const struct fr_json *value)
+{
+    struct fr_signal signal = {.position = source->document_count};
+    int64_t before = -1;
+
+    if (!find_collection(task, fr_json_get(value, "backfillComplete"), &signal.binding) ||
+        !fr_json_to_int(fr_json_get(value, "before"), &before) || before < 0 ||
+        signal.position == 0) {
+        return false;
+    }
+    signal.before = (uint64_t)before;
+    if (source->signal_count == *room) {
+        *room = *room == 0 ? 8 : *room * 2;
+        source->signals = fr_realloc(source->signals, *room * sizeof(*source->signals));
+    }
+    source->signals[source->signal_count++] = signal;
+    return true;
+}
+
 /* Which bindings read the same collection as which. */
 static void join_bindings(struct fr_source *source, const struct fr_task *task)
 {
@@ -74,6 +96,7 @@ bool fr_source_open(struct fr_source *source,
     struct fr_arena arena = {0};
     uint64_t line_room = 0;
     uint64_t mark_room = 0;
+    uint64_t signal_room = 0;
     uint64_t number = 0;
     bool fine = true;
 
@@ -98,6 +121,9 @@ bool fr_source_open(struct fr_source *source,
             fine = refuse(error, path, number, reason);
         } else if (fr_json_true(fr_json_get(value, "commit"))) {
             add_mark(source, &mark_room);
+        } else if (fr_json_get(value, "backfillComplete") != NULL) {
+            fine = add_signal(source, &signal_room, task, value) ||
+                   refuse(error, path, number, "not a signal of a collection after a document");
         } else if (value->type != FR_ARRAY || value->count != 2 ||
                    value->items[0]->type != FR_STRING || value->items[1]->type != FR_OBJECT) {
             fine = refuse(error, path, number, "neither [\"collection\", {document}] nor a commit");
@@ -186,5 +212,6 @@ void fr_source_done(struct fr_source *source)
     fr_generator_done(&source->generator);
     fr_realloc(source->lines, 0);
     fr_realloc(source->marks, 0);
+    fr_realloc(source->signals, 0);
     fr_arena_done(&source->arena);
 }

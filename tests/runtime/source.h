@@ -1,6 +1,7 @@
-/* Where documents come from: a fixture file (one JSON value per line, ["collection", {document}] or
-   {"commit": true}) or a generator. Positions count documents; the clock of a document follows from
-   its position, so that a replay gives the same document again. */
+/* Where documents come from: a fixture file (one JSON value per line, ["collection", {document}],
+   {"commit": true}, or {"backfillComplete": "collection", "before": position}) or a generator.
+   Positions count documents; the clock of a document follows from its position, so that a replay
+   gives the same document again. */
 #ifndef FLOW_RUNTIME_SOURCE_H
 #define FLOW_RUNTIME_SOURCE_H
 
@@ -8,7 +9,17 @@
 
 struct fr_line; /* one document of the fixture */
 
+/* A source's backfill ended: what was published before the document at `before` is superseded. It
+   is told in the transaction that has the last document before it in the fixture. */
+struct fr_signal {
+    uint64_t position; /* documents that stand before it, at least one */
+    uint64_t before;
+    uint32_t binding; /* the first binding of its collection */
+};
+
 struct fr_source {
+    struct fr_signal *signals; /* by position */
+    size_t signal_count;
     struct fr_buf text;    /* the fixture */
     struct fr_line *lines; /* by position */
     uint64_t *marks;       /* positions after which a transaction ends, ascending, may repeat */

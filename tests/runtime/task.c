@@ -641,7 +641,7 @@ static char *put_digits(char *out, unsigned value, unsigned width)
     return out + width;
 }
 
-bool fr_uuid_time(const struct fr_json *uuid, char *text)
+bool fr_uuid_clock(const struct fr_json *uuid, uint64_t *ret)
 {
     uint64_t low = 0;
     uint64_t middle = 0;
@@ -656,7 +656,16 @@ bool fr_uuid_time(const struct fr_json *uuid, char *text)
     if (time < 0x01b21dd213814000U) {
         return false;
     }
-    time -= 0x01b21dd213814000U;
+    *ret = time - 0x01b21dd213814000U;
+    return true;
+}
+
+bool fr_uuid_time(const struct fr_json *uuid, char *text)
+{
+    uint64_t time = 0;
+    if (!fr_uuid_clock(uuid, &time)) {
+        return false;
+    }
     unsigned fraction = (unsigned)(time % 10000000);
     uint64_t seconds = time / 10000000;
     uint64_t days = seconds / 86400;

@@ -88,5 +88,8 @@ void fr_binding_put_row(const struct fr_binding *binding,
 void fr_uuid_text(uint64_t time, char *text);
 /* The time of a version 1 UUID as RFC 3339 text (room for 40 bytes). False when it is none. */
 bool fr_uuid_time(const struct fr_json *uuid, char *text);
+/* The clock itself, in steps of 100 ns since 1970. False when it is no version 1 UUID since then.
+ */
+bool fr_uuid_clock(const struct fr_json *uuid, uint64_t *ret);
 
 #endif

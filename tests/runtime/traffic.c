@@ -455,7 +455,7 @@ static void set_model(struct fr_run *run, const struct fr_entry *entry)
     model->text_len = entry->text_len;
 }
 
-void fr_traffic_commit(struct fr_run *run)
+void fr_traffic_commit(struct fr_run *run, uint64_t from, uint64_t to)
 {
     for (size_t i = 0; i < run->txn.count; i++) {
         const struct fr_entry *entry = &run->txn.entries[i];
@@ -463,6 +463,7 @@ void fr_traffic_commit(struct fr_run *run)
             set_model(run, entry);
         }
     }
+    fr_backfill_commit(run, from, to);
     for (size_t i = 0; i < run->task.binding_count; i++) {
         const struct fr_buf *key = &run->txn_max_keys[i];
         if (key->len > 0) {
@@ -505,20 +506,33 @@ static enum fr_end settle(struct fr_run *run)
     return end;
 }
 
-enum fr_end fr_traffic_rebuild(struct fr_run *run)
+/* Any steps will do, but with signals: documents of one key are then reduced together or not,
+   depending on the transaction that they were in. */
+static uint64_t end_of_step(const struct fr_run *run, uint64_t at)
 {
     enum { STEP = 20000 };
+    uint64_t to = at + STEP < run->position ? at + STEP : run->position;
+    for (size_t i = 0; run->source.signal_count > 0 && i < run->log.commit_count; i++) {
+        if (run->log.commits[i].from <= at && at < run->log.commits[i].to) {
+            to = run->log.commits[i].to;
+        }
+    }
+    return to;
+}
+
+enum fr_end fr_traffic_rebuild(struct fr_run *run)
+{
     enum fr_end end = FR_OK;
     if (run->source.generates) {
         fr_generator_commit(&run->source.generator, 0, run->position, run->task.hard_delete);
         return FR_OK;
     }
     for (uint64_t at = 0; end == FR_OK && at < run->position;) {
-        uint64_t to = at + STEP < run->position ? at + STEP : run->position;
+        uint64_t to = end_of_step(run, at);
         fr_traffic_clear(run);
         end = fr_traffic_collect(run, at, to);
         end = end == FR_OK ? settle(run) : end;
-        fr_traffic_commit(run);
+        fr_traffic_commit(run, at, to);
         at = to;
     }
     fr_traffic_clear(run);

@@ -431,26 +431,29 @@ static void triggers_are_as_written(void **state)
 struct flags_row {
     const char *sentence, *text;
     bool dates, binary, dualstack, retain, allow, drop;
+    bool keep_after; /* truncate_after_backfill is off */
 };
 
 static const struct flags_row flags_rows[] = {
-    {"F1 nothing: the defaults", "", true, true, false, false, false, false},
+    {"F1 nothing: the defaults", "", true, true, false, false, false, false, false},
     {"F2 one is switched off", "no_datetime_keys_as_string", false, true, false, false, false,
-     false},
+     false, false},
     {"F3 blanks do not matter", " s3_use_dualstack_endpoints , no_native_binary_column_type ", true,
-     false, true, false, false, false},
+     false, true, false, false, false, false},
     {"F4 the last word counts",
      "retain_existing_data_on_backfill,no_retain_existing_data_on_backfill", true, true, false,
-     false, false, false},
-    {"F5 names that nobody knows", ",,made_up", true, true, false, false, false, false},
+     false, false, false, false},
+    {"F5 names that nobody knows", ",,made_up", true, true, false, false, false, false, false},
     {"F6 the property of this name is not a flag", "no_flow_document", true, true, false, false,
-     false, false},
+     false, false, false},
+    {"older rows are kept after a backfill", "no_truncate_after_backfill", true, true, false, false,
+     false, false, true},
     {"the others",
      "allow_existing_tables_for_new_bindings,always_drop_tables_on_backfill,"
      "retain_existing_data_on_backfill",
-     true, true, false, true, true, true},
+     true, true, false, true, true, true, false},
     {"no_ is taken off once", "no_no_native_binary_column_type", true, true, false, false, false,
-     false},
+     false, false},
 };
 
 static void feature_flags_are_a_list_of_words(void **state)
@@ -469,7 +472,8 @@ static void feature_flags_are_a_list_of_words(void **state)
             flags->s3_use_dualstack_endpoints != row->dualstack ||
             flags->retain_existing_data_on_backfill != row->retain ||
             flags->allow_existing_tables_for_new_bindings != row->allow ||
-            flags->always_drop_tables_on_backfill != row->drop || config->no_flow_document) {
+            flags->always_drop_tables_on_backfill != row->drop ||
+            flags->truncate_after_backfill == row->keep_after || config->no_flow_document) {
             fail_msg("%s", row->sentence);
         }
         config_done(config);

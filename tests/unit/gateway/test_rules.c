@@ -36,6 +36,7 @@ static void each_statement_of_the_connector_has_its_step(void **state)
         {"SELECT pg_last_copy_count()", "count"},
         {"DELETE FROM orders USING flow_temp_table_0_deleted AS r WHERE orders.id = r.id",
          "del.exec"},
+        {"DELETE FROM orders WHERE flow_published_at < $1", "trunc"},
         {"MERGE INTO orders USING flow_temp_table_0 AS s ON orders.id = s.id WHEN MATCHED",
          "put.merge"},
         {"DROP TABLE flow_temp_table_0", "drop"},

@@ -36,6 +36,7 @@ static char *text_of(const struct buf *buf)
 #define ENTRY                                                                                      \
     "{\"id\":\"" ID "\",\"storeFiles\":[\"p/a\",\"p/b\"],\"deleteFiles\":null,"                    \
     "\"mergeFiles\":[\"p/c\"],\"mustMerge\":false,\"widen\":[\"note\"],"                           \
+    "\"deleteBefore\":\"2026-01-02T03:04:05.000006Z\","                                            \
     "\"storeRows\":\"9007199254740993\",\"deleteRows\":\"0\",\"mergeRows\":\"7\"}"
 
 static void an_entry_survives_writing_and_reading(void **state)
@@ -54,6 +55,7 @@ static void an_entry_survives_writing_and_reading(void **state)
     assert_int_equal(list.items[0].staged[ENTRY_MERGE].rows, 7);
     assert_int_equal(list.items[0].staged[ENTRY_MERGE].files.count, 1);
     assert_true(span_is(list.items[0].staged[ENTRY_MERGE].files.items[0], "p/c"));
+    assert_true(span_is(list.items[0].delete_before, "2026-01-02T03:04:05.000006Z"));
     entries_add_patch(&text, &list);
     assert_string_equal(text_of(&text), "{\"t.v1\":{\"00000000-ffffffff\":" ENTRY "}}");
     assert_null(entries_read(&again, arena, buf_view(&text)));
@@ -76,8 +78,8 @@ static void every_member_is_written_even_when_it_is_empty(void **state)
     assert_string_equal(text_of(&text),
                         "{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"storeFiles\":null,"
                         "\"deleteFiles\":null,\"mergeFiles\":null,\"mustMerge\":false,"
-                        "\"widen\":null,\"storeRows\":\"0\",\"deleteRows\":\"0\","
-                        "\"mergeRows\":\"0\"}}}");
+                        "\"widen\":null,\"deleteBefore\":null,\"storeRows\":\"0\","
+                        "\"deleteRows\":\"0\",\"mergeRows\":\"0\"}}}");
     buf_done(&text);
 }
 
@@ -150,6 +152,12 @@ static void what_is_not_understood_is_refused(void **state)
         {"{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"storeRows\":\"1\",\"deleteRows\":\"0\","
          "\"mergeRows\":\"0\"}}}",
          "mustMerge is missing"},
+        {"{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"mustMerge\":false,\"storeRows\":\"1\","
+         "\"deleteRows\":\"0\",\"mergeRows\":\"0\",\"deleteBefore\":\"yesterday\"}}}",
+         "an instant that is none"},
+        {"{\"t\":{\"00000000-ffffffff\":{\"id\":\"x\",\"mustMerge\":false,\"storeRows\":\"1\","
+         "\"deleteRows\":\"0\",\"mergeRows\":\"0\",\"deleteBefore\":\"2026-01-02T03:04:05Z\"}}}",
+         "an instant that does not compare as text"},
         {"{\"t\":{\"0-f\":" ENTRY "}}", "a range of another form"},
         {"{\"t\":[]}", "a list of ranges"},
         {"{\"version\":2}", "a state of another form"},
@@ -206,6 +214,31 @@ static void a_shard_that_replaced_the_state_is_an_error(void **state)
     assert_non_null(err);
     assert_non_null(strstr(error_text(err), "replaced the whole connector state"));
     error_free(err);
+}
+
+static void instants_are_cut_to_microseconds(void **state)
+{
+    static const struct {
+        int64_t seconds;
+        int32_t nanos;
+        const char *text; /* NULL: refused */
+    } rows[] = {
+        {0, 0, "1970-01-01T00:00:00.000000Z"},
+        {1767323045, 6999, "2026-01-02T03:04:05.000006Z"},
+        {1767323045, 999999999, "2026-01-02T03:04:05.999999Z"},
+        {253402300799, 0, "9999-12-31T23:59:59.000000Z"},
+        {253402300800, 0, NULL},
+        {-1, 0, NULL},
+        {0, -1, NULL},
+        {0, 1000000000, NULL},
+    };
+    (void)state;
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[ENTRY_INSTANT_LEN + 1] = "";
+        assert_int_equal(entry_instant(text, rows[i].seconds, rows[i].nanos), rows[i].text != NULL);
+        assert_string_equal(text, rows[i].text ? rows[i].text : "");
+    }
 }
 
 static void tokens_keep_the_last_id_of_a_slot(void **state)
@@ -318,6 +351,7 @@ static void entries_of_earlier_versions_say_once_for_all_rows_whether_to_merge(v
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(instants_are_cut_to_microseconds),
         cmocka_unit_test_setup_teardown(
             entries_of_earlier_versions_say_once_for_all_rows_whether_to_merge, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_entry_of_the_original_has_no_row_counts, set_up,

@@ -52,9 +52,9 @@ static int tear_down(void **state)
     return 0;
 }
 
-static const char *const step_names[] = {"WIDEN",  "BEGIN", "LOCK",   "CHECK",   "TEMP",
-                                         "COPY",   "COUNT", "DELETE", "MERGE",   "DROP",
-                                         "TOKENS", "QUERY", "COMMIT", "ROLLBACK"};
+static const char *const step_names[] = {"WIDEN",  "BEGIN",  "LOCK",   "CHECK",  "TEMP",
+                                         "COPY",   "COUNT",  "DELETE", "MERGE",  "DROP",
+                                         "EXPIRE", "TOKENS", "QUERY",  "COMMIT", "ROLLBACK"};
 
 /* "BEGIN| LOCK| CHECK COPY COUNT ...": a bar ends a flight */
 static const char *outline(const struct plan *plan)
@@ -136,6 +136,45 @@ static void deletes_come_first_then_merges_then_new_rows(void **state)
     assert_non_null(strstr(plan.statements[13].sql, "'s3://bkt/s'"));
     for (unsigned i = 0; i < plan.count; i++) {
         assert_int_equal(plan.notes[i].ends_binding, i == 14);
+    }
+}
+
+static void what_a_backfill_superseded_goes_after_all_else(void **state)
+{
+    const struct rs_column published = {.identifier = SPAN_LIT("flow_published_at")};
+    struct plan_work works[] = {
+        {.binding = 1,
+         .table = &table,
+         .staged = {[ENTRY_STORE] = {SPAN_LIT("s"), 4}},
+         .delete_before = SPAN_LIT("2026-01-02T03:04:05.000006Z"),
+         .published_at = &published},
+        {.binding = 2,
+         .table = &table,
+         .delete_before = SPAN_LIT("2026-01-02T03:04:05.000007Z"),
+         .published_at = &published},
+    };
+    struct plan plan = apply(works, 2);
+    (void)state;
+
+    assert_string_equal(outline(&plan),
+                        "BEGIN| LOCK| CHECK COPY COUNT EXPIRE EXPIRE TOKENS| COMMIT|");
+    assert_string_equal(plan.statements[5].sql, "DELETE FROM orders WHERE flow_published_at < $1");
+    assert_string_equal(plan.statements[5].params[0], "2026-01-02T03:04:05.000006Z");
+    assert_string_equal(plan.statements[6].params[0], "2026-01-02T03:04:05.000007Z");
+    assert_true(plan.notes[5].ends_binding && plan.notes[6].ends_binding);
+    assert_false(plan.notes[4].ends_binding);
+}
+
+/* Not that anybody stages such. */
+static void work_of_nothing_ends_nothing(void **state)
+{
+    struct plan_work work = {.binding = 1, .table = &table};
+    struct plan plan = apply(&work, 1);
+    (void)state;
+
+    assert_string_equal(outline(&plan), "BEGIN| LOCK| CHECK TOKENS| COMMIT|");
+    for (unsigned i = 0; i < plan.count; i++) {
+        assert_false(plan.notes[i].ends_binding);
     }
 }
 
@@ -268,6 +307,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(work_without_row_counts_is_not_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(new_rows_are_copied_straight_into_the_target, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(what_a_backfill_superseded_goes_after_all_else, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(work_of_nothing_ends_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(known_rows_are_merged_into_the_target, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deletes_come_first_then_merges_then_new_rows, set_up,
                                         tear_down),
