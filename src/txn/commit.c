@@ -24,6 +24,7 @@
 #include "json/write.h"
 
 #include <inttypes.h>
+#include <limits.h>
 
 #define COMMIT_STATES(X) X(BEGINNING) X(LISTING) X(ATTEMPTING)
 #define COMMIT_ENUM(name) COMMIT_##name,
@@ -48,6 +49,7 @@ struct commit_work {
     struct names files[ENTRY_ROLES]; /* of all its entries: for manifests and the explanation */
 };
 
+#define NONE UINT_MAX
 #define TOKENS_MAX_BYTES ((size_t)1024000) /* VARBYTE(1024000) */
 
 struct commit_op {
@@ -56,6 +58,8 @@ struct commit_op {
     struct arena *arena;     /* of this operation */
     struct entries selected; /* pending entries of live bindings; shares their strings */
     bool *is_applied;        /* by selected entry: its token was seen */
+    bool *is_selected;       /* by pending entry */
+    unsigned *first, *next;  /* selected entries by binding, and each one's next; NONE at the end */
     struct commit_work *works;
     unsigned work_count;
     struct manifests manifests;
@@ -153,8 +157,19 @@ static void select_entries(struct commit_op *self)
     struct txn *txn = self->txn;
 
     self->selected.items = ARENA_ARRAY(self->arena, txn->pending.count, struct entry);
+    self->is_selected = ARENA_ARRAY(self->arena, txn->pending.count, bool);
+    self->next = ARENA_ARRAY(self->arena, txn->pending.count, unsigned);
+    self->first = ARENA_ARRAY(self->arena, txn->options.binding_count, unsigned);
+    for (unsigned i = 0; i < txn->options.binding_count; i++) {
+        self->first[i] = NONE;
+    }
     for (unsigned i = 0; i < txn->pending.count; i++) {
-        if (txn_find_bound(txn, txn->pending.items[i].state_key)) {
+        const struct bound *bound = txn_find_bound(txn, txn->pending.items[i].state_key);
+        if (bound) {
+            unsigned *first = &self->first[bound - txn->bounds];
+            self->is_selected[i] = true;
+            self->next[self->selected.count] = *first;
+            *first = self->selected.count;
             self->selected.items[self->selected.count++] = txn->pending.items[i];
         }
     }
@@ -246,9 +261,9 @@ static void gather(struct commit_op *self, unsigned binding)
             .widen = ARENA_ARRAY(self->arena, bound->table.column_count, const struct rs_column *),
             .published_at = txn_published_at(bound),
         }};
-    for (unsigned i = 0; i < self->selected.count; i++) {
+    for (unsigned i = self->first[binding]; i != NONE; i = self->next[i]) {
         const struct entry *entry = &self->selected.items[i];
-        if (self->is_applied[i] || !span_equal(entry->state_key, bound->spec->state_key)) {
+        if (self->is_applied[i]) {
             continue;
         }
         found = true;
@@ -653,11 +668,6 @@ static const struct op_kind commit_kind = {
 
 /* ---------------------------------------------------------------- settled */
 
-static bool is_selected(const struct commit_op *self, const struct entry *entry)
-{
-    return entries_find(&self->selected, entry->state_key, entry->range) != NULL;
-}
-
 /* Only what was not selected stays pending, in a new arena: the old one goes with what is settled.
  */
 static void forget_settled(struct commit_op *self)
@@ -667,7 +677,7 @@ static void forget_settled(struct commit_op *self)
     struct entries left = {0};
 
     for (unsigned i = 0; i < txn->pending.count; i++) {
-        if (!is_selected(self, &txn->pending.items[i])) {
+        if (!self->is_selected[i]) {
             entries_add(&left, arena, &txn->pending.items[i]);
         }
     }

@@ -117,6 +117,7 @@ struct txn {
     struct rs_table metadata;
     struct link link;
     struct bound *bounds;
+    struct bound **bounds_by_key; /* by state key */
 
     enum phase phase;
     bool has_failed;

@@ -11,6 +11,7 @@
 #include "json/write.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 void range_text(char out[RANGE_TEXT_LEN + 1], uint32_t key_begin, uint32_t key_end)
 {
@@ -52,6 +53,61 @@ static void *grow(struct arena *arena, void *items, unsigned count, unsigned *ca
     return larger;
 }
 
+/* ---------------------------------------------------------------- slots */
+
+static uint64_t add_to_hash(uint64_t hash, struct span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        hash = (hash ^ (unsigned char)text.ptr[i]) * 0x100000001b3; /* FNV-1a */
+    }
+    return hash;
+}
+
+static unsigned first_place(const struct slots *slots, struct span state_key, struct span range)
+{
+    uint64_t hash = add_to_hash(add_to_hash(0xcbf29ce484222325, state_key), range);
+    return (unsigned)(hash ^ hash >> 32) & (slots->cap - 1);
+}
+
+static void slots_add(struct slots *slots, struct span state_key, struct span range, unsigned item)
+{
+    unsigned place = first_place(slots, state_key, range);
+
+    while (slots->at[place]) {
+        place = (place + 1) & (slots->cap - 1);
+    }
+    slots->at[place] = item + 1;
+}
+
+/* Room for all items that the list has room for; true when they have to be added anew. */
+static bool slots_fit(struct slots *slots, struct arena *arena, unsigned list_cap)
+{
+    if (slots->cap >= 2 * list_cap) {
+        return false;
+    }
+    slots->cap = 2 * list_cap; /* lists double from eight */
+    slots->at = ARENA_ARRAY(arena, slots->cap, uint32_t);
+    return true;
+}
+
+static void index_entry(struct entries *list, struct arena *arena)
+{
+    unsigned from = slots_fit(&list->slots, arena, list->cap) ? 0 : list->count - 1;
+
+    for (unsigned i = from; i < list->count; i++) {
+        slots_add(&list->slots, list->items[i].state_key, list->items[i].range, i);
+    }
+}
+
+static void index_token(struct tokens *list, struct arena *arena)
+{
+    unsigned from = slots_fit(&list->slots, arena, list->cap) ? 0 : list->count - 1;
+
+    for (unsigned i = from; i < list->count; i++) {
+        slots_add(&list->slots, list->items[i].state_key, list->items[i].range, i);
+    }
+}
+
 static struct names copy_names(struct arena *arena, const struct names *names)
 {
     struct names copy = {ARENA_ARRAY(arena, names->count, struct span), names->count};
@@ -77,13 +133,17 @@ void entries_add(struct entries *list, struct arena *arena, const struct entry *
         copy->staged[role].files = copy_names(arena, &entry->staged[role].files);
         copy->staged[role].rows = entry->staged[role].rows;
     }
+    index_entry(list, arena);
 }
 
 const struct entry *
 entries_find(const struct entries *list, struct span state_key, struct span range)
 {
-    for (unsigned i = 0; i < list->count; i++) {
-        const struct entry *entry = &list->items[i];
+    const struct slots *slots = &list->slots;
+    unsigned place = slots->cap ? first_place(slots, state_key, range) : 0;
+
+    for (; slots->cap && slots->at[place]; place = (place + 1) & (slots->cap - 1)) {
+        const struct entry *entry = &list->items[slots->at[place] - 1];
         if (span_equal(entry->state_key, state_key) && span_equal(entry->range, range)) {
             return entry;
         }
@@ -469,46 +529,75 @@ static void write_entry(struct json_writer *w, const struct entry *entry)
     json_object_end(w);
 }
 
-static bool is_first_of_its_key(const struct entries *list, unsigned index)
+/* Items in the order of their state keys, those of one key in the order of the list. */
+struct place {
+    struct span state_key;
+    unsigned item;
+};
+
+static int compare_places(const void *a, const void *b)
 {
-    for (unsigned i = 0; i < index; i++) {
-        if (span_equal(list->items[i].state_key, list->items[index].state_key)) {
-            return false;
-        }
-    }
-    return true;
+    const struct place *left = a, *right = b;
+    int order = span_compare(left->state_key, right->state_key);
+    return order ? order : (left->item > right->item) - (left->item < right->item);
 }
 
-/* Entries of one state key come under one member, wherever they stand in the list. */
+/* Calls write_one within an object for each state key. */
+static void write_by_key(struct json_writer *w,
+                         struct place *places,
+                         unsigned count,
+                         void (*write_one)(const void *ctx, struct json_writer *w, unsigned item),
+                         const void *ctx)
+{
+    if (count) {
+        qsort(places, count, sizeof *places, compare_places);
+    }
+    json_object_begin(w);
+    for (unsigned i = 0; i < count; i++) {
+        if (i == 0 || !span_equal(places[i - 1].state_key, places[i].state_key)) {
+            json_name_span(w, places[i].state_key);
+            json_object_begin(w);
+        }
+        write_one(ctx, w, places[i].item);
+        if (i + 1 == count || !span_equal(places[i].state_key, places[i + 1].state_key)) {
+            json_object_end(w);
+        }
+    }
+    json_object_end(w);
+}
+
+struct patch {
+    const struct entries *list;
+    bool clearing;
+};
+
+static void write_slot(const void *ctx, struct json_writer *w, unsigned item)
+{
+    const struct patch *patch = ctx;
+
+    json_name_span(w, patch->list->items[item].range);
+    if (patch->clearing) {
+        json_null(w);
+    } else {
+        write_entry(w, &patch->list->items[item]);
+    }
+}
+
 static void write_patch(struct buf *out, const struct entries *list, bool clearing)
 {
+    struct patch patch = {list, clearing};
     struct json_writer w;
 
     if (list->count == 0) {
         return;
     }
-    json_writer_init(&w, out);
-    json_object_begin(&w);
+    struct place *places = mem_alloc(list->count * sizeof *places);
     for (unsigned i = 0; i < list->count; i++) {
-        if (!is_first_of_its_key(list, i)) {
-            continue;
-        }
-        json_name_span(&w, list->items[i].state_key);
-        json_object_begin(&w);
-        for (unsigned k = i; k < list->count; k++) {
-            if (!span_equal(list->items[k].state_key, list->items[i].state_key)) {
-                continue;
-            }
-            json_name_span(&w, list->items[k].range);
-            if (clearing) {
-                json_null(&w);
-            } else {
-                write_entry(&w, &list->items[k]);
-            }
-        }
-        json_object_end(&w);
+        places[i] = (struct place){list->items[i].state_key, i};
     }
-    json_object_end(&w);
+    json_writer_init(&w, out);
+    write_by_key(&w, places, list->count, write_slot, &patch);
+    mem_free(places);
 }
 
 void entries_add_patch(struct buf *out, const struct entries *list)
@@ -523,31 +612,23 @@ void entries_add_clearing(struct buf *out, const struct entries *list)
 
 /* ---------------------------------------------------------------- tokens */
 
-static struct token *find_token(const struct tokens *list, struct span state_key, struct span range)
-{
-    for (unsigned i = 0; i < list->count; i++) {
-        if (span_equal(list->items[i].state_key, state_key) &&
-            span_equal(list->items[i].range, range)) {
-            return &list->items[i];
-        }
-    }
-    return NULL;
-}
-
 void tokens_set(struct tokens *list,
                 struct arena *arena,
                 struct span state_key,
                 struct span range,
                 struct span id)
 {
-    struct token *token = find_token(list, state_key, range);
-    if (!token) {
-        list->items = grow(arena, list->items, list->count, &list->cap, sizeof *list->items);
-        token = &list->items[list->count++];
-        token->state_key = arena_span(arena, state_key);
-        token->range = arena_span(arena, range);
+    const struct slots *slots = &list->slots;
+    unsigned place = slots->cap ? first_place(slots, state_key, range) : 0;
+
+    for (; slots->cap && slots->at[place]; place = (place + 1) & (slots->cap - 1)) {
+        struct token *token = &list->items[slots->at[place] - 1];
+        if (span_equal(token->state_key, state_key) && span_equal(token->range, range)) {
+            token->id = arena_span(arena, id);
+            return;
+        }
     }
-    token->id = arena_span(arena, id);
+    tokens_add(list, arena, &(struct token){state_key, range, id});
 }
 
 void tokens_add(struct tokens *list, struct arena *arena, const struct token *token)
@@ -558,6 +639,7 @@ void tokens_add(struct tokens *list, struct arena *arena, const struct token *to
         arena_span(arena, token->range),
         arena_span(arena, token->id),
     };
+    index_token(list, arena);
 }
 
 bool tokens_have(const struct tokens *list,
@@ -565,8 +647,11 @@ bool tokens_have(const struct tokens *list,
                  struct span range,
                  struct span id)
 {
-    for (unsigned i = 0; i < list->count; i++) {
-        const struct token *token = &list->items[i];
+    const struct slots *slots = &list->slots;
+    unsigned place = slots->cap ? first_place(slots, state_key, range) : 0;
+
+    for (; slots->cap && slots->at[place]; place = (place + 1) & (slots->cap - 1)) {
+        const struct token *token = &list->items[slots->at[place] - 1];
         if (span_equal(token->state_key, state_key) && span_equal(token->range, range) &&
             span_equal(token->id, id)) {
             return true;
@@ -595,29 +680,23 @@ struct error *tokens_read(struct tokens *list, struct arena *arena, struct span 
     return visit_slots(&(struct slot_visitor){visit_token, list}, arena, json);
 }
 
+static void write_token(const void *ctx, struct json_writer *w, unsigned item)
+{
+    const struct tokens *list = ctx;
+
+    json_name_span(w, list->items[item].range);
+    json_str(w, list->items[item].id);
+}
+
 void tokens_add_json(struct buf *out, const struct tokens *list)
 {
     struct json_writer w;
+    struct place *places = mem_alloc((list->count + 1) * sizeof *places);
 
-    json_writer_init(&w, out);
-    json_object_begin(&w);
     for (unsigned i = 0; i < list->count; i++) {
-        bool first = true;
-        for (unsigned k = 0; k < i && first; k++) {
-            first = !span_equal(list->items[k].state_key, list->items[i].state_key);
-        }
-        if (!first) {
-            continue;
-        }
-        json_name_span(&w, list->items[i].state_key);
-        json_object_begin(&w);
-        for (unsigned k = i; k < list->count; k++) {
-            if (span_equal(list->items[k].state_key, list->items[i].state_key)) {
-                json_name_span(&w, list->items[k].range);
-                json_str(&w, list->items[k].id);
-            }
-        }
-        json_object_end(&w);
+        places[i] = (struct place){list->items[i].state_key, i};
     }
-    json_object_end(&w);
+    json_writer_init(&w, out);
+    write_by_key(&w, places, list->count, write_token, list);
+    mem_free(places);
 }

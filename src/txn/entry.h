@@ -70,13 +70,22 @@ struct entry {
 #define ENTRY_INSTANT_LEN 27
 bool entry_instant(char out[ENTRY_INSTANT_LEN + 1], int64_t seconds, int32_t nanos);
 
+/* Where in a list the items of a slot (state key and range) are: open addressing, item + 1, 0 is
+ * free. A thousand bindings of many shards are looked up by each other's. */
+struct slots {
+    uint32_t *at;
+    unsigned cap; /* a power of two, at least twice the items; 0 before the first */
+};
+
 struct entries {
     struct entry *items;
     unsigned count, cap;
+    struct slots slots; /* kept by entries_add */
 };
 
 /* All strings of what is added are copied into arena. */
 void entries_add(struct entries *list, struct arena *arena, const struct entry *entry);
+/* Of a list that entries_add made. */
 const struct entry *
 entries_find(const struct entries *list, struct span state_key, struct span range);
 bool entry_is_same(const struct entry *a, const struct entry *b);
@@ -89,7 +98,8 @@ struct error *entries_read(struct entries *list, struct arena *arena, struct spa
 struct error *
 entries_read_patches(struct entries *list, struct arena *arena, struct span json) MUST_CHECK;
 
-/* {"<state key>":{"<range>":entry}} for all of them, as one merge patch; nothing for none. */
+/* {"<state key>":{"<range>":entry}} for all of them, by state key, as one merge patch; nothing for
+ * none. */
 void entries_add_patch(struct buf *out, const struct entries *list);
 /* The same with null in place of each entry: they are settled. */
 void entries_add_clearing(struct buf *out, const struct entries *list);
@@ -101,6 +111,7 @@ struct token {
 struct tokens {
     struct token *items;
     unsigned count, cap;
+    struct slots slots; /* kept by tokens_add and tokens_set */
 };
 
 /* Replaces the id of the slot or adds it; copies into arena. */

@@ -16,6 +16,7 @@
 #include "base/log.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 const struct backoff_policy txn_sql_backoff = {
     .max_attempts = 5, .first_ms = 1000, .cap_ms = 20000};
@@ -72,6 +73,12 @@ static void name_objects(struct txn *txn)
                                (uint64_t)txn->options.started_ms, id);
 }
 
+static int compare_bounds(const void *a, const void *b)
+{
+    const struct bound *const *left = a, *const *right = b;
+    return span_compare((*left)->spec->state_key, (*right)->spec->state_key);
+}
+
 struct txn *
 txn_new(struct loop *loop, const struct txn_options *options, const struct txn_callbacks *callbacks)
 {
@@ -97,8 +104,13 @@ txn_new(struct loop *loop, const struct txn_options *options, const struct txn_c
         stage_set_files(options->stage, options->files_per_binding);
     }
     txn->bounds = ARENA_ARRAY(txn->arena, options->binding_count, struct bound);
+    txn->bounds_by_key = ARENA_ARRAY(txn->arena, options->binding_count, struct bound *);
     for (unsigned i = 0; i < options->binding_count; i++) {
         bind(txn, i);
+        txn->bounds_by_key[i] = &txn->bounds[i];
+    }
+    if (options->binding_count) {
+        qsort(txn->bounds_by_key, options->binding_count, sizeof(struct bound *), compare_bounds);
     }
     return txn;
 }
@@ -145,12 +157,15 @@ struct plan_copy txn_copy_options(const struct txn *txn)
 
 struct bound *txn_find_bound(struct txn *txn, struct span state_key)
 {
-    for (unsigned i = 0; i < txn->options.binding_count; i++) {
-        if (span_equal(txn->bounds[i].spec->state_key, state_key)) {
-            return &txn->bounds[i];
-        }
-    }
-    return NULL;
+    const struct txn_binding spec = {.state_key = state_key};
+    const struct bound key = {.spec = &spec};
+    const struct bound *wanted = &key;
+    unsigned count = txn->options.binding_count;
+    struct bound **found =
+        count ? bsearch(&wanted, txn->bounds_by_key, count, sizeof(struct bound *), compare_bounds)
+              : NULL;
+
+    return found ? *found : NULL;
 }
 
 const struct rs_column *txn_published_at(const struct bound *bound)

@@ -264,6 +264,63 @@ static void tokens_keep_the_last_id_of_a_slot(void **state)
     buf_done(&text);
 }
 
+#define MANY_KEYS 1000
+#define MANY_RANGES 4
+
+static struct span many_key(unsigned i)
+{
+    return span_of(arena_printf(arena, "binding%u.v%u", i * 7919 % MANY_KEYS, i % 3));
+}
+
+static struct span many_range(unsigned i)
+{
+    char text[RANGE_TEXT_LEN + 1];
+    range_text(text, i << 30, (i << 30) + 0x3fffffff);
+    return span_of(arena_strdup(arena, text));
+}
+
+/* Every slot is found, nothing else is, and writing keeps the members of one state key together. */
+static void a_thousand_bindings_of_many_shards_keep_their_slots(void **state)
+{
+    struct entries entries = {0}, again = {0};
+    struct tokens tokens = {0}, tokens_again = {0};
+    struct buf text;
+    (void)state;
+
+    for (unsigned range = 0; range < MANY_RANGES; range++) {
+        for (unsigned i = 0; i < MANY_KEYS; i++) {
+            struct span id = span_of(arena_printf(arena, "%u-%u", i, range));
+            struct entry entry = {.state_key = many_key(i), .range = many_range(range), .id = id};
+            assert_null(entries_find(&entries, entry.state_key, entry.range));
+            assert_false(tokens_have(&tokens, entry.state_key, entry.range, id));
+            entries_add(&entries, arena, &entry);
+            tokens_set(&tokens, arena, entry.state_key, entry.range, SPAN_LIT("older"));
+            tokens_set(&tokens, arena, entry.state_key, entry.range, id);
+        }
+    }
+    assert_int_equal(tokens.count, MANY_KEYS * MANY_RANGES);
+    buf_init(&text, (size_t)16 * 1024 * 1024);
+    entries_add_patch(&text, &entries);
+    assert_null(entries_read(&again, arena, buf_view(&text)));
+    assert_int_equal(again.count, MANY_KEYS * MANY_RANGES);
+    buf_clear(&text);
+    tokens_add_json(&text, &tokens);
+    assert_null(tokens_read(&tokens_again, arena, buf_view(&text)));
+    assert_int_equal(tokens_again.count, MANY_KEYS * MANY_RANGES);
+    for (unsigned range = 0; range < MANY_RANGES; range++) {
+        for (unsigned i = 0; i < MANY_KEYS; i++) {
+            struct span id = span_of(arena_printf(arena, "%u-%u", i, range));
+            const struct entry *entry = entries_find(&again, many_key(i), many_range(range));
+            assert_true(entry && span_equal(entry->id, id));
+            assert_true(tokens_have(&tokens_again, many_key(i), many_range(range), id));
+            assert_false(
+                tokens_have(&tokens_again, many_key(i), many_range(range), SPAN_LIT("older")));
+        }
+    }
+    assert_null(entries_find(&again, SPAN_LIT("binding1000.v0"), many_range(0)));
+    buf_done(&text);
+}
+
 static void damaged_tokens_are_refused(void **state)
 {
     static const char *const rows[] = {"", "[]", "{\"t\":{\"00000000-ffffffff\":1}}",
@@ -351,6 +408,8 @@ static void entries_of_earlier_versions_say_once_for_all_rows_whether_to_merge(v
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_thousand_bindings_of_many_shards_keep_their_slots, set_up,
+                                        tear_down),
         cmocka_unit_test(instants_are_cut_to_microseconds),
         cmocka_unit_test_setup_teardown(
             entries_of_earlier_versions_say_once_for_all_rows_whether_to_merge, set_up, tear_down),
