@@ -5,19 +5,17 @@
 
 #include "base/log.h"
 #include "base/random.h"
-#include "base/size.h"
 #include "base/text.h"
 #include "connector/connector.h"
 #include "metrics/server.h"
+#include "runtime/memory.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-/* What documents on their way may cost; the rest of the process needs some 20 MiB. */
-#define CREDIT_BYTES (48 * MIB)
-
 struct program {
     struct loop *loop;
+    struct credit *credit;
     struct connector *connector;
     struct metrics_server *metrics; /* NULL: nobody asked for it */
     struct error *err;
@@ -92,22 +90,23 @@ static const char *first_set(const char *name, const char *otherwise)
     return value && *value ? value : getenv(otherwise);
 }
 
-/* FLOW_CAPTURE_LIMIT: bytes. */
-static struct error *read_limit(const char *text, uint64_t *ret)
+/* A variable in bytes; *ret stays as it is when it is not set. */
+static struct error *read_bytes(const char *name, uint64_t *ret)
 {
+    const char *text = getenv(name);
+
     if (text && *text && (!text_to_uint64(span_of(text), ret) || *ret == 0)) {
-        return error_new(ERROR_INPUT, ERROR_CONFIG,
-                         "FLOW_CAPTURE_LIMIT is \"%s\": expected a number of bytes", text);
+        return error_new(ERROR_INPUT, ERROR_CONFIG, "%s is \"%s\": expected a number of bytes",
+                         name, text);
     }
     return NULL;
 }
 
-static struct error *start(struct program *program, struct credit *credit)
+static struct error *start(struct program *program)
 {
     struct connector_options options = {
         .in_fd = STDIN_FILENO,
         .out_fd = STDOUT_FILENO,
-        .credit = credit,
         .documentation_url = getenv("DOCS_URL"),
         .s3_endpoint = first_set("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
         .capture_path = getenv("FLOW_CAPTURE"),
@@ -115,9 +114,14 @@ static struct error *start(struct program *program, struct credit *credit)
         .serve_ctx = program,
     };
 
+    uint64_t memory_limit = 0;
+
     RETURN_IF_ERROR(log_init(getenv("LOG_LEVEL"), getenv("LOG_FORMAT")));
     RETURN_IF_ERROR(proto_codec_from_name(getenv("FLOW_RUNTIME_CODEC"), &options.codec));
-    RETURN_IF_ERROR(read_limit(getenv("FLOW_CAPTURE_LIMIT"), &options.capture_limit_bytes));
+    RETURN_IF_ERROR(read_bytes("FLOW_CAPTURE_LIMIT", &options.capture_limit_bytes));
+    RETURN_IF_ERROR(read_bytes("MEMORY_LIMIT", &memory_limit));
+    program->credit = credit_new(memory_budget(memory_limit, memory_group_limit("")));
+    options.credit = program->credit;
     random_bytes(&options.seed, sizeof options.seed);
     RETURN_IF_ERROR(connector_new(program->loop, &options, ended, program, &program->connector));
     serve_metrics(program, getenv("METRICS_ADDRESS"));
@@ -127,16 +131,15 @@ static struct error *start(struct program *program, struct credit *credit)
 int main(void)
 {
     struct program program = {.loop = loop_new()};
-    struct credit *credit = credit_new(CREDIT_BYTES);
 
-    program.err = start(&program, credit);
+    program.err = start(&program);
     if (!program.err) {
         loop_on_signal(program.loop, signalled, &program);
         loop_run(program.loop);
         CHECK(program.has_ended);
     }
     connector_free(program.connector);
-    credit_free(credit);
+    credit_free(program.credit);
     loop_free(program.loop);
 
     int status = program.err ? EXIT_FAILURE : EXIT_SUCCESS;
