@@ -63,7 +63,7 @@ struct commit_op {
     struct commit_work *works;
     unsigned work_count;
     struct manifests manifests;
-    struct trash trash; /* manifests: gone however this ends */
+    struct trash trash; /* manifests: gone however this ends, and with them what was applied */
     struct plan plan;
     struct arena *check_arena; /* of one attempt's rows */
     struct fence_rows rows;
@@ -689,17 +689,15 @@ static void forget_settled(struct commit_op *self)
 static void settle(struct commit_op *self)
 {
     struct txn *txn = self->txn;
-    struct trash files;
     struct buf patch;
 
-    trash_init(&files);
     for (unsigned i = 0; i < self->selected.count; i++) {
         const struct entry *entry = &self->selected.items[i];
         tokens_set(&txn->own_tokens, txn->tokens_arena, entry->state_key, entry->range, entry->id);
         for (unsigned role = 0; role < ENTRY_ROLES; role++) {
             const struct names *staged = &entry->staged[role].files;
             for (unsigned k = 0; k < staged->count; k++) {
-                trash_add(&files, staged->items[k]);
+                trash_add(&self->trash, staged->items[k]);
             }
         }
     }
@@ -711,7 +709,7 @@ static void settle(struct commit_op *self)
         figures_add_phase(txn->options.figures, FIGURE_PHASE_apply,
                           loop_now_ms(txn->loop) - self->began_ms);
     }
-    trash_send(txn, &files);
+    trash_send(txn, &self->trash);
     txn_commit_settled(txn, self->selected.count > 0, buf_view(&patch));
     buf_done(&patch);
 }
@@ -724,8 +722,8 @@ static void commit_done(void *ctx, struct error *err)
     txn->commit_op = NULL;
     plan_wipe(&self->plan);
     manifests_done(&self->manifests);
-    trash_send(txn, &self->trash);
     if (err) {
+        trash_send(txn, &self->trash);
         txn_fail(txn, error_wrap(err, "applying staged work"));
     } else {
         settle(self);
