@@ -90,6 +90,12 @@ static const char *first_set(const char *name, const char *otherwise)
     return value && *value ? value : getenv(otherwise);
 }
 
+static const char *environment(void *ctx, const char *name)
+{
+    (void)ctx;
+    return getenv(name);
+}
+
 /* A variable in bytes; *ret stays as it is when it is not set. */
 static struct error *read_bytes(const char *name, uint64_t *ret)
 {
@@ -109,6 +115,7 @@ static struct error *start(struct program *program)
         .out_fd = STDOUT_FILENO,
         .documentation_url = getenv("DOCS_URL"),
         .s3_endpoint = first_set("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        .environment = environment,
         .capture_path = getenv("FLOW_CAPTURE"),
         .serve_metrics = serve_metrics,
         .serve_ctx = program,

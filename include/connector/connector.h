@@ -20,10 +20,13 @@ struct connector_options {
     int in_fd, out_fd;
     struct credit *credit;         /* lent; zero again at the end */
     const char *documentation_url; /* NULL or "": our own; else DOCS_URL */
-    const char *s3_endpoint;  /* NULL or "": AWS; else AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL */
-    uint64_t seed;            /* jitter of retries */
-    const char *capture_path; /* NULL or "": none; else the session is written there, see
-                                 capture/capture.h */
+    const char *s3_endpoint; /* NULL or "": AWS; else AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL */
+    /* A variable's value, NULL when it is not set: for keys of S3. NULL: none is set. */
+    const char *(*environment)(void *ctx, const char *name);
+    void *environment_ctx;
+    uint64_t seed;                /* jitter of retries */
+    const char *capture_path;     /* NULL or "": none; else the session is written there, see
+                                     capture/capture.h */
     uint64_t capture_limit_bytes; /* 0: the default */
     uint64_t progress_ms;         /* between the lines of a long phase; 0: five minutes */
     /* An Open's configuration has `advanced.metrics_address`. May be NULL. */

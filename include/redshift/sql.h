@@ -109,6 +109,7 @@ void rs_sql_drop_temp(struct buf *out, unsigned binding, enum rs_temp kind);
 
 struct rs_copy {
     struct span manifest_url; /* s3://bucket/key */
+    const char *iam_role;     /* "default", or ARNs divided by commas; NULL or "": these keys: */
     const char *access_key_id;
     const struct secret *secret_access_key;
     const struct secret *session_token; /* or NULL */

@@ -16,6 +16,7 @@
 #include "http/client.h"
 #include "runtime/credit.h"
 #include "runtime/op.h"
+#include "s3/credential.h"
 #include "s3/endpoint.h"
 
 struct s3;
@@ -23,10 +24,14 @@ struct s3_call;
 
 struct s3_options {
     struct s3_endpoint endpoint; /* strings are copied */
+    struct s3_source *source;    /* taken, what it lies in outlives the client; or NULL, then: */
     const char *access_key_id;
     const struct secret *secret_access_key; /* copied */
     const struct secret *session_token;     /* or NULL */
-    uint64_t seed;                          /* for jitter */
+    s3_keys_tell_fn *tell;                  /* or NULL */
+    void *tell_ctx;
+    const char *kms_key_id;  /* SSE-KMS for all objects that are made; NULL or "": not asked for */
+    uint64_t seed;           /* for jitter */
     struct figures *figures; /* s3_requests, s3_retries, parts are counted here; or NULL */
     /* 0: the usual ones, 10 s, 60 s and 0.2 s (each retry waits twice as long, up to 20 s) */
     uint64_t connect_timeout_ms, stall_timeout_ms, retry_first_ms;

@@ -25,7 +25,6 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/figures.h"
-#include "base/secret.h"
 #include "base/value.h"
 #include "pg/conn.h"
 #include "redshift/sql.h"
@@ -72,11 +71,10 @@ struct txn_options {
      */
     unsigned files_per_binding;
 
-    const struct pgc_options *pg; /* lent until done */
-    struct s3 *s3;                /* lent until done */
-    struct stage *stage;          /* lent until done */
-    const char *access_key_id;    /* for COPY; lent until done */
-    const struct secret *secret_access_key, *session_token;
+    const struct pgc_options *pg;    /* lent until done */
+    struct s3 *s3;                   /* lent until done */
+    struct stage *stage;             /* lent until done */
+    const char *iam_role;            /* for COPY; NULL or "": the keys of s3; lent until done */
     const struct schedule *schedule; /* lent until done; NULL: answers are never held back */
     struct figures *figures;         /* lent until done */
     uint64_t seed;                   /* jitter */

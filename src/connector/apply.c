@@ -112,8 +112,7 @@ static struct error *start_settling(struct applying *self)
         .bucket_path = config->bucket_path,
         .pg = &self->world->pg,
         .s3 = self->world->s3,
-        .access_key_id = config->aws_access_key_id,
-        .secret_access_key = config->aws_secret_access_key,
+        .iam_role = config->copy_iam_role,
         .figures = self->world->figures,
     };
     log_event(LOG_INFO, "applying staged work before tables are changed",

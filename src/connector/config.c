@@ -307,6 +307,114 @@ static void read_staging(struct json_doc *doc,
     }
 }
 
+/* ---------------------------------------------------------------- keys for S3 */
+
+/* arn:aws:iam::123456789012:role/name; aws-cn and aws-us-gov are partitions, too */
+static bool is_role(struct span arn)
+{
+    const char role[] = ":role/";
+    bool found = false;
+
+    for (size_t i = 0; i < arn.len; i++) {
+        const struct span rest = {arn.ptr + i, arn.len - i};
+
+        if ((unsigned char)arn.ptr[i] <= ' ' || strchr("'\\\"", arn.ptr[i])) {
+            return false;
+        }
+        found |= rest.len > strlen(role) && span_starts_with(rest, SPAN_LIT(":role/"));
+    }
+    return found && arn.len <= 2048 && span_starts_with(arn, SPAN_LIT("arn:"));
+}
+
+/* Roles that assume one another, the cluster's own first. */
+static bool is_role_chain(const char *text)
+{
+    for (;;) {
+        const size_t len = strcspn(text, ",");
+
+        if (!is_role((struct span){text, len})) {
+            return false;
+        }
+        if (text[len] == '\0') {
+            return true;
+        }
+        text += len + 1;
+    }
+}
+
+/* The configuration's own keys, or where else they are. Without a word on it the environment is
+ * asked, and only what it speaks of counts: no task gets keys of the machine by leaving its own
+ * out. */
+static void choose_key_source(struct json_doc *doc,
+                              const char *named,
+                              const struct s3_environment *environment,
+                              struct config *config)
+{
+    const bool has_id = *config->aws_access_key_id;
+    const bool has_secret = config->aws_secret_access_key != NULL;
+
+    if (*named) {
+        if (!s3_key_source_from_name(named, &config->key_source)) {
+            json_problem(doc, "'advanced.aws_credentials' is none of environment, web_identity, "
+                              "container and instance_metadata");
+        } else if (has_id || has_secret) {
+            json_problem(doc,
+                         "'%s' and 'advanced.aws_credentials' are both given: leave the key empty, "
+                         "or the option out",
+                         has_id ? "awsAccessKeyId" : "awsSecretAccessKey");
+        }
+    } else if (!has_id && !has_secret && environment && s3_environment_has_keys(environment)) {
+        config->key_source = S3_KEYS_ANY;
+    } else {
+        config->key_source = S3_KEYS_CONFIG;
+        if (!has_id) {
+            json_problem(doc, "missing 'awsAccessKeyId'");
+        }
+        if (!has_secret) {
+            json_problem(doc, "missing 'awsSecretAccessKey'");
+        }
+    }
+}
+
+static void read_key_source(struct json_doc *doc,
+                            struct json_object *advanced,
+                            struct arena *arena,
+                            const struct s3_environment *environment,
+                            struct config *config)
+{
+    const char *token = advanced ? json_get_string(advanced, "aws_session_token") : NULL;
+
+    choose_key_source(doc, optional(advanced, arena, "aws_credentials", ""), environment, config);
+    if (is_set(token)) {
+        config->aws_session_token = secret_new(span_of(token));
+        if (config->key_source != S3_KEYS_CONFIG) {
+            json_problem(doc, "'advanced.aws_session_token' is of use only with 'awsAccessKeyId'");
+        }
+    }
+    config->aws_role_arn = optional(advanced, arena, "aws_role_arn", "");
+    config->aws_external_id = optional(advanced, arena, "aws_external_id", "");
+    config->copy_iam_role = optional(advanced, arena, "copy_iam_role", "");
+    config->kms_key_id = optional(advanced, arena, "kms_key_id", "");
+    if (*config->aws_role_arn && !is_role(span_of(config->aws_role_arn))) {
+        json_problem(doc,
+                     "'advanced.aws_role_arn' is no ARN of a role (arn:aws:iam::...:role/...)");
+    }
+    if (*config->aws_external_id && !*config->aws_role_arn) {
+        json_problem(doc, "'advanced.aws_external_id' is of use only with 'advanced.aws_role_arn'");
+    }
+    if (*config->copy_iam_role && strcmp(config->copy_iam_role, "default") != 0 &&
+        !is_role_chain(config->copy_iam_role)) {
+        json_problem(doc, "'advanced.copy_iam_role' is neither \"default\" nor ARNs of roles "
+                          "divided by commas");
+    }
+    for (const char *c = config->kms_key_id; *c; c++) {
+        if (*c <= ' ' || *c > '~' || c - config->kms_key_id >= 2048) {
+            json_problem(doc, "'advanced.kms_key_id' is no id, ARN or alias of a KMS key");
+            break;
+        }
+    }
+}
+
 /* ---------------------------------------------------------------- feature flags */
 
 static const struct flag {
@@ -394,7 +502,10 @@ static void read_advanced(struct json_doc *doc,
 
 /* ---------------------------------------------------------------- endpoint */
 
-struct error *config_read(struct arena *arena, struct span json, struct config **ret)
+struct error *config_read(struct arena *arena,
+                          struct span json,
+                          const struct s3_environment *environment,
+                          struct config **ret)
 {
     struct json_doc *doc;
 
@@ -408,15 +519,18 @@ struct error *config_read(struct arena *arena, struct span json, struct config *
     config->database = keep(arena, json_get_string(top, "database"));
     config->schema = keep(arena, json_get_string(top, "schema"));
     config->bucket = need(doc, top, arena, "bucket");
-    config->aws_access_key_id = need(doc, top, arena, "awsAccessKeyId");
-    config->aws_secret_access_key = need_secret(doc, top, "awsSecretAccessKey");
+    config->aws_access_key_id = keep(arena, json_get_string(top, "awsAccessKeyId"));
+    const char *secret_key = json_get_string(top, "awsSecretAccessKey");
+    config->aws_secret_access_key = is_set(secret_key) ? secret_new(span_of(secret_key)) : NULL;
+    struct json_object *advanced = json_get_object(top, "advanced");
+    read_key_source(doc, advanced, arena, environment, config);
     config->region = need(doc, top, arena, "region");
     config->hard_delete = json_get_bool(top, "hardDelete");
     read_schedule(doc, json_get_object(top, "syncSchedule"), arena, config);
     read_trigger(doc, json_get_object(top, "dbt_job_trigger"), arena, config);
     read_bucket_path(doc, arena, json_get_string(top, "bucketPath"), config);
     read_tunnel(json_get_object(top, "networkTunnel"), arena, config);
-    read_advanced(doc, json_get_object(top, "advanced"), arena, config);
+    read_advanced(doc, advanced, arena, config);
     split_address(arena, config);
 
     struct error *err = json_doc_check(doc);
@@ -434,10 +548,12 @@ void config_done(struct config *config)
     if (config) {
         secret_free(config->password);
         secret_free(config->aws_secret_access_key);
+        secret_free(config->aws_session_token);
         secret_free(config->trigger_key);
         secret_free(config->ssh_private_key);
         config->password = NULL;
         config->aws_secret_access_key = NULL;
+        config->aws_session_token = NULL;
         config->trigger_key = NULL;
         config->ssh_private_key = NULL;
     }

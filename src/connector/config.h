@@ -12,6 +12,7 @@
 #include "base/secret.h"
 #include "connector/trigger.h"
 #include "redshift/type.h"
+#include "s3/credential.h"
 #include "txn/schedule.h"
 
 struct config_flags { /* advanced.feature_flags */
@@ -40,8 +41,12 @@ struct config {
     struct secret *password;
     const char *bucket, *region,
         *bucket_path; /* path without its one leading slash, cleaned; "" for none */
-    const char *aws_access_key_id;
-    struct secret *aws_secret_access_key;
+    enum s3_key_source key_source;
+    const char *aws_access_key_id; /* "" unless key_source is S3_KEYS_CONFIG; then: */
+    struct secret *aws_secret_access_key, *aws_session_token; /* token: NULL for none */
+    const char *aws_role_arn, *aws_external_id;               /* assumed with those keys; "" none */
+    const char *copy_iam_role; /* of the cluster, for COPY; "": the keys */
+    const char *kms_key_id;    /* encrypts what is staged; "": not asked for */
     bool hard_delete, no_flow_document;
     bool has_port;            /* the address had one */
     const char *ssh_endpoint; /* "": no tunnel; then: */
@@ -62,7 +67,11 @@ struct config {
     struct config_flags flags;
 };
 
-struct error *config_read(struct arena *arena, struct span json, struct config **ret) MUST_CHECK;
+/* environment: only to know whether keys for S3 can be had from there; NULL: from nowhere. */
+struct error *config_read(struct arena *arena,
+                          struct span json,
+                          const struct s3_environment *environment,
+                          struct config **ret) MUST_CHECK;
 void config_done(struct config *config); /* wipes the secrets; NULL is fine */
 
 struct resource {

@@ -36,9 +36,13 @@ struct opening {
 
 struct error *opening_world(struct connector *self, struct span config_json)
 {
-    RETURN_IF_ERROR(config_read(self->arena, config_json, &self->config));
-    struct error *err = world_init(&self->world, self->loop, self->http, self->arena, self->config,
-                                   self->options.s3_endpoint, self->options.seed, &self->figures);
+    const struct s3_environment environment = {self->options.environment,
+                                               self->options.environment_ctx};
+
+    RETURN_IF_ERROR(config_read(self->arena, config_json, &environment, &self->config));
+    struct error *err =
+        world_init(&self->world, self->loop, self->http, self->arena, self->config,
+                   self->options.s3_endpoint, &environment, self->options.seed, &self->figures);
     self->has_world = err == NULL;
     return err;
 }
@@ -168,8 +172,7 @@ static struct error *make_engine(struct opening *opening)
         .pg = &self->world.pg,
         .s3 = self->world.s3,
         .stage = self->stage,
-        .access_key_id = config->aws_access_key_id,
-        .secret_access_key = config->aws_secret_access_key,
+        .iam_role = config->copy_iam_role,
         .schedule = config->schedule,
         .figures = &self->figures,
         .seed = self->options.seed,

@@ -223,6 +223,39 @@
                                         "dot in its name always have it so.",                      \
                                         PLAIN)
 
+#define KEYS                                                                                       \
+    CHOICE(                                                                                        \
+        "aws_credentials", "\"environment\",\"web_identity\",\"container\",\"instance_metadata\"", \
+        "AWS Credentials",                                                                         \
+        "Where keys for the bucket come from when Access Key ID and Secret Access Key are left "   \
+        "empty. When not set, the first of these that the connector's environment speaks of.",     \
+        PLAIN)                                                                                     \
+    "," TEXT(                                                                                      \
+        "aws_session_token", "AWS Session Token",                                                  \
+        "Session token of an access key that is a temporary one.",                                 \
+        SECRET) "," TEXT("aws_role_arn", "AWS Role",                                               \
+                         "ARN of an IAM role that is assumed with the keys, for everything that "  \
+                         "is done in "                                                             \
+                         "the bucket.",                                                            \
+                         PLAIN) "," TEXT("aws_external_id", "AWS External ID",                     \
+                                         "External id that the trust policy of that role asks "    \
+                                         "for.",                                                   \
+                                         "") "," TEXT("copy_iam_role", "IAM Role for COPY",        \
+                                                      "IAM role of the cluster with which COPY "   \
+                                                      "reads the bucket, so that no keys stand "   \
+                                                      "in "                                        \
+                                                      "its text: default, or an ARN, or several "  \
+                                                      "divided by commas that assume one "         \
+                                                      "another.",                                  \
+                                                      PLAIN) "," TEXT("kms_key_id", "KMS Key",     \
+                                                                      "Id, ARN or alias of the "   \
+                                                                      "KMS key that staged files " \
+                                                                      "are encrypted with. When "  \
+                                                                      "not set, "                  \
+                                                                      "the bucket's default "      \
+                                                                      "encryption applies.",       \
+                                                                      PLAIN)
+
 #define ADVANCED                                                                                   \
     OBJECT("advanced",                                                                             \
            FLAG("no_flow_document", "Exclude Flow Document",                                       \
@@ -230,7 +263,7 @@
                 PLAIN) "," TEXT("feature_flags", "Feature Flags",                                  \
                                 "Comma-separated switches of inner behaviour. Change them only "   \
                                 "on advice.",                                                      \
-                                PLAIN) "," TLS "," HOST_KEY "," METRICS "," STAGING,               \
+                                PLAIN) "," TLS "," HOST_KEY "," METRICS "," STAGING "," KEYS,      \
            ",\"title\":\"Advanced Options\",\"description\":\"Options that are rarely needed.\","  \
            "\"advanced\":true")
 
@@ -238,8 +271,8 @@
  * run of bytes all the same: members of type char have no padding between them, and an initialiser
  * of exactly the member's size leaves its NUL out. */
 #define PART_1 SCHEMA_BEGIN("config") ENDPOINT
-#define PART_2 SCHEDULE TRIGGER
-#define PART_3 TUNNEL ADVANCED SCHEMA_END(REQUIRED, "SQL Connection")
+#define PART_2 SCHEDULE TRIGGER TUNNEL
+#define PART_3 ADVANCED SCHEMA_END(REQUIRED, "SQL Connection")
 #define REQUIRED                                                                                   \
     "\"address\",\"user\",\"password\",\"bucket\",\"awsAccessKeyId\",\"awsSecretAccessKey\","      \
     "\"region\""

@@ -6,6 +6,9 @@
 
 #include "connector/world.h"
 
+#include "base/log.h"
+#include "base/text.h"
+
 #define METADATA_TABLE "flow_checkpoints_v1"
 
 /* A wrong address answers nothing at all; a cluster that wakes up answers within seconds. */
@@ -26,18 +29,48 @@ static enum pgc_tls tls_of(const struct config *config)
     return *config->ssh_endpoint ? PGC_TLS_PREFER : PGC_TLS_REQUIRE;
 }
 
+/* Only temporary keys come and go. */
+static void
+tell_of_keys(void *ctx, const char *source, int64_t expires_unix, const struct error *err)
+{
+    char until[32] = "never";
+
+    (void)ctx;
+    if (expires_unix != INT64_MAX) {
+        text_time(until, expires_unix);
+    }
+    if (err) {
+        log_event(LOG_WARN, "keys for S3 could not be renewed, the old ones are used to their end",
+                  LOG_STR("source", source), LOG_STR("expire", until),
+                  LOG_STR("error", error_text(err)), LOG_END);
+    } else {
+        log_event(LOG_INFO, "new keys for S3", LOG_STR("source", source), LOG_STR("expire", until),
+                  LOG_END);
+    }
+}
+
 struct error *world_init(struct world *world,
                          struct loop *loop,
                          struct http_client *http,
                          struct arena *arena,
                          const struct config *config,
                          const char *s3_endpoint,
+                         const struct s3_environment *environment,
                          uint64_t seed,
                          struct figures *figures)
 {
-    struct s3_options options = {
+    struct s3_credential_options credentials = {
+        .source = config->key_source,
         .access_key_id = config->aws_access_key_id,
         .secret_access_key = config->aws_secret_access_key,
+        .session_token = config->aws_session_token,
+        .role_arn = config->aws_role_arn,
+        .external_id = config->aws_external_id,
+        .region = config->region,
+    };
+    struct s3_options options = {
+        .tell = tell_of_keys,
+        .kms_key_id = config->kms_key_id,
         .seed = seed,
         .figures = figures,
     };
@@ -52,8 +85,14 @@ struct error *world_init(struct world *world,
     struct way *way = NULL;
 
     RETURN_IF_ERROR(s3_endpoint_make(arena, &where, &options.endpoint));
+    credentials.environment = environment ? *environment : (struct s3_environment){NULL, NULL};
+    RETURN_IF_ERROR(s3_source_make(arena, &credentials, &options.source));
     if (*config->ssh_endpoint) {
-        RETURN_IF_ERROR(way_new(loop, config, &way));
+        struct error *err = way_new(loop, config, &way);
+        if (err) {
+            s3_source_done(options.source);
+            return err;
+        }
     }
     *world = (struct world){
         .loop = loop,

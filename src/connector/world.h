@@ -22,7 +22,8 @@ struct world {
     struct figures *figures;
 };
 
-/* ERROR_CONFIG when the bucket's endpoint is none, or the tunnel's. s3_endpoint as in
+/* ERROR_CONFIG when the bucket's endpoint is none, or the tunnel's, or the source
+ * of keys. s3_endpoint as in
  * connector_options. */
 struct error *world_init(struct world *world,
                          struct loop *loop,
@@ -30,6 +31,7 @@ struct error *world_init(struct world *world,
                          struct arena *arena,
                          const struct config *config,
                          const char *s3_endpoint,
+                         const struct s3_environment *environment,
                          uint64_t seed,
                          struct figures *figures) MUST_CHECK;
 /* All calls are done, all connections closed. The way is left to be closed by the owner. */

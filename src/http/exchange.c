@@ -148,6 +148,7 @@ void http_exchange_free(struct http_exchange *exchange)
         return;
     }
     wipe_headers(exchange);
+    secret_wipe(exchange->response_body.data, exchange->response_body.len); /* may be keys, too */
     curl_slist_free_all(exchange->headers);
     buf_done(&exchange->response_headers);
     buf_done(&exchange->response_body);

@@ -462,11 +462,10 @@ void rs_sql_copy_target(struct buf *out, const struct rs_table *table, const str
 static void add_copy(struct buf *out, const struct rs_copy *copy)
 {
     /* Room for all at once: growing later would leave copies of the keys in freed memory. */
-    size_t need = 512 + 2 * (copy->manifest_url.len + strlen(copy->access_key_id) +
-                             secret_view(copy->secret_access_key).len + strlen(copy->region));
-    if (copy->session_token) {
-        need += 2 * secret_view(copy->session_token).len;
-    }
+    size_t need =
+        512 + 2 * (copy->manifest_url.len + span_of(copy->iam_role).len +
+                   span_of(copy->access_key_id).len + secret_view(copy->secret_access_key).len +
+                   secret_view(copy->session_token).len + strlen(copy->region));
     if (!buf_reserve(out, need)) {
         return; /* full is sticky */
     }
@@ -486,10 +485,21 @@ static void add_copy(struct buf *out, const struct rs_copy *copy)
     }
 }
 
+/* A role is attached to the cluster, which then has keys of its own (Redshift Developer Guide,
+ * "Authorization parameters"); "default" is a word there and no text. */
 static void add_credentials(struct buf *out, const struct rs_copy *copy)
 {
     struct buf text;
 
+    if (copy->iam_role && strcmp(copy->iam_role, "default") == 0) {
+        buf_add_str(out, "IAM_ROLE default");
+        return;
+    }
+    if (copy->iam_role && *copy->iam_role) {
+        buf_add_str(out, "IAM_ROLE ");
+        rs_add_literal(out, span_of(copy->iam_role));
+        return;
+    }
     buf_init(&text, 64 * (size_t)1024);
     (void)buf_reserve(&text, 16 * (size_t)1024); /* beyond any real key, so it does not move */
     buf_add_str(&text, "aws_access_key_id=");

@@ -3,10 +3,10 @@
  * out through http is signed anew at each attempt; the answer is judged by verdict.c or, when it is
  * a good one, by the maker. Knows nothing of parts and pages.
  *
- *      HASHING --> SENDING --answer--> done
- *                   |  ^   '--another page--> HASHING
- *           failure v  | time over
- *                  WAITING
+ *      HASHING --> KEYING --> SENDING --answer--> done
+ *                     ^         |   '--another page--> HASHING
+ *           time over |         v failure
+ *                     '------ WAITING
  */
 
 #include "call.h"
@@ -18,8 +18,14 @@
 
 #define CALM_MS 5000 /* how long a "slow down" is remembered */
 
+/* A request is signed with keys that outlive it: a part of an upload may take minutes on a bad
+ * line. More would be of no use, as the metadata service has new keys only five minutes before the
+ * old ones end. */
+#define KEYS_LIFE_SECONDS 300
+
 #define S3_CALL_STATES(X)                                                                          \
     X(HASHING) /* for the payload's hash, where it is signed */                                    \
+    X(KEYING)  /* for keys that live long enough */                                                \
     X(SENDING) /* for the answer */                                                                \
     X(WAITING) /* for the next attempt */
 
@@ -29,9 +35,10 @@ enum s3_call_state { S3_CALL_STATES(CALL_STATE_ENUM) S3_CALL_STATE_COUNT };
 static op_step_fn call_step;
 static const char *const state_names[] = {S3_CALL_STATES(OP_STATE_NAME)};
 static const uint32_t moves[S3_CALL_STATE_COUNT] = {
-    [S3_CALL_HASHING] = OP_MOVE(S3_CALL_SENDING),
+    [S3_CALL_HASHING] = OP_MOVE(S3_CALL_KEYING),
+    [S3_CALL_KEYING] = OP_MOVE(S3_CALL_SENDING),
     [S3_CALL_SENDING] = OP_MOVE(S3_CALL_WAITING) | OP_MOVE(S3_CALL_HASHING),
-    [S3_CALL_WAITING] = OP_MOVE(S3_CALL_SENDING),
+    [S3_CALL_WAITING] = OP_MOVE(S3_CALL_KEYING),
 };
 static const struct op_kind call_kind = {"s3 call", state_names, S3_CALL_STATE_COUNT, moves,
                                          call_step};
@@ -62,13 +69,9 @@ struct s3_call *s3_call_new(struct s3 *s3, size_t arena_bytes, op_done_fn *done,
     return call;
 }
 
-/* The two refusals that need no server: what cannot be written into a request at all. */
+/* The refusals that need no server: what cannot be written into a request at all. */
 static struct error *check_request(const struct s3_call *call)
 {
-    if (call->s3->bad_credentials) {
-        return error_new(ERROR_INPUT, ERROR_CONFIG,
-                         "the access key or the session token has characters that none has");
-    }
     if (call->request.key.len > S3_MAX_KEY || call->has_long_key) {
         return error_new(ERROR_INPUT, ERROR_CONFIG, "the object's name is longer than %d bytes",
                          S3_MAX_KEY);
@@ -208,16 +211,30 @@ static void write_url(const struct s3_call *call, struct draft *draft)
     }
 }
 
-static void write_headers(const struct s3_call *call, struct draft *draft)
+/* Encryption is said where an object begins, and nowhere else: S3 refuses these headers with a part
+ * and with a completion (Amazon S3 User Guide, "Specifying server-side encryption with AWS KMS").
+ */
+static void write_encryption(const struct s3_call *call, struct draft *draft)
+{
+    if (call->request.creates_object && call->s3->kms_key_id) {
+        add_header(draft, "x-amz-server-side-encryption", SPAN_LIT("aws:kms"));
+        add_header(draft, "x-amz-server-side-encryption-aws-kms-key-id",
+                   span_of(call->s3->kms_key_id));
+    }
+}
+
+static void
+write_headers(const struct s3_call *call, struct draft *draft, const struct s3_keys *keys)
 {
     unsigned char md5[DIGEST_MD5_BYTES];
 
     add_header(draft, "host", span_of(call->s3->endpoint.host_header));
     add_header(draft, "x-amz-content-sha256", span_of(call->hash.hex));
     add_header(draft, "x-amz-date", span_of(draft->time));
-    if (!secret_is_empty(call->s3->session_token)) {
-        add_header(draft, "x-amz-security-token", secret_view(call->s3->session_token));
+    if (keys->session_token) {
+        add_header(draft, "x-amz-security-token", secret_view(keys->session_token));
     }
+    write_encryption(call, draft);
     if (call->request.must_have_md5) {
         digest_md5(call->request.body, md5);
         text_add_base64(&draft->md5, (struct span){(const char *)md5, sizeof(md5)});
@@ -225,7 +242,7 @@ static void write_headers(const struct s3_call *call, struct draft *draft)
     }
 }
 
-static void sign(struct s3_call *call, struct draft *draft)
+static void sign(struct s3_call *call, struct draft *draft, const struct s3_keys *keys)
 {
     struct s3 *s3 = call->s3;
     const struct s3_sign_request request = {
@@ -238,9 +255,13 @@ static void sign(struct s3_call *call, struct draft *draft)
         .payload_hash = span_of(call->hash.hex),
     };
 
-    s3_sign_key_update(&s3->key, secret_view(s3->secret_access_key), s3->endpoint.region,
+    if (s3->key_number != call->keys_number) {
+        secret_wipe(&s3->key, sizeof(s3->key)); /* made of other keys, or none yet */
+        s3->key_number = call->keys_number;
+    }
+    s3_sign_key_update(&s3->key, secret_view(keys->secret_access_key), s3->endpoint.region,
                        draft->time);
-    s3_sign_add_authorization(&draft->authorization, &request, &s3->key, s3->access_key_id,
+    s3_sign_add_authorization(&draft->authorization, &request, &s3->key, keys->access_key_id,
                               s3->endpoint.region, draft->time);
 }
 
@@ -272,6 +293,7 @@ static void start_exchange(struct s3_call *call, const struct draft *draft)
 static void send_request(struct s3_call *call)
 {
     struct draft draft = {.header_count = 0};
+    const struct s3_keys keys = s3_keys(call->s3, &call->keys_number);
 
     buf_init(&draft.path, 2 * S3_MAX_KEY);
     buf_init(&draft.url, (size_t)64 * 1024);
@@ -279,8 +301,8 @@ static void send_request(struct s3_call *call)
     buf_init(&draft.md5, 64);
     s3_sign_time(draft.time, loop_unix_seconds(call->op.loop) + call->s3->clock_offset);
     write_url(call, &draft);
-    write_headers(call, &draft);
-    sign(call, &draft);
+    write_headers(call, &draft, &keys);
+    sign(call, &draft, &keys);
     CHECK(!buf_is_full(&draft.path) && !buf_is_full(&draft.url) &&
           !buf_is_full(&draft.authorization) && !buf_is_full(&draft.md5));
     call->attempt++;
@@ -310,6 +332,29 @@ static void correct_clock(struct s3_call *call, struct error *err)
     }
 }
 
+static bool is_about_keys(struct s3_call *call, const struct error *err)
+{
+    if (s3_verdict_is(err, "ExpiredToken") || s3_verdict_is(err, "TokenRefreshRequired") ||
+        s3_verdict_is(err, "InvalidToken")) {
+        return true;
+    }
+    /* An answer to HEAD has no document to say so; an expired token is then a bare 400. */
+    if (!call->keys_doubted && strcmp(call->request.method, "HEAD") == 0 &&
+        http_response_status(call->exchange) == 400) {
+        call->keys_doubted = true;
+        return true;
+    }
+    return false;
+}
+
+/* The server may see the end of keys before we do, or an administrator ended them. */
+static void renew_keys(struct s3_call *call, struct error *err)
+{
+    if (is_about_keys(call, err) && s3_keys_reject(call->s3, call->keys_number)) {
+        error_set_class(err, ERROR_RETRY);
+    }
+}
+
 static struct error *judge_failure(struct s3_call *call)
 {
     struct s3_verdict_facts facts = {
@@ -327,6 +372,7 @@ static struct error *judge_failure(struct s3_call *call)
     }
     err = s3_verdict(&facts);
     correct_clock(call, err);
+    renew_keys(call, err);
     return err;
 }
 
@@ -418,6 +464,30 @@ static void settle(struct s3_call *call, struct error *err)
     }
 }
 
+static void begin_keying(struct s3_call *call)
+{
+    op_set_state(&call->op, S3_CALL_KEYING);
+    s3_keys_expect(call->s3, &call->keys_wait, &call->op, KEYS_LIFE_SECONDS);
+}
+
+static void step_keying(struct s3_call *call)
+{
+    struct error *err;
+
+    if (call->op.cancel_asked) {
+        s3_keys_cancel(&call->keys_wait);
+    }
+    if (!s3_keys_take(&call->keys_wait, &err)) {
+        return;
+    }
+    if (err || op_must_stop(&call->op)) {
+        end_with(call, err);
+        return;
+    }
+    op_set_state(&call->op, S3_CALL_SENDING);
+    send_request(call);
+}
+
 static void step_hashing(struct s3_call *call)
 {
     struct error *err;
@@ -441,8 +511,7 @@ static void step_hashing(struct s3_call *call)
         op_finish(&call->op);
         return;
     }
-    op_set_state(&call->op, S3_CALL_SENDING);
-    send_request(call);
+    begin_keying(call);
 }
 
 static void step_sending(struct s3_call *call)
@@ -469,8 +538,7 @@ static void step_waiting(struct s3_call *call)
         timer_stop(call->timer);
         call->cause = NULL;
         error_drop(cause, "the request is sent again");
-        op_set_state(&call->op, S3_CALL_SENDING);
-        send_request(call);
+        begin_keying(call);
     }
 }
 
@@ -481,6 +549,9 @@ static void call_step(struct op *op)
     switch ((enum s3_call_state)op->state) {
     case S3_CALL_HASHING:
         step_hashing(call);
+        break;
+    case S3_CALL_KEYING:
+        step_keying(call);
         break;
     case S3_CALL_SENDING:
         step_sending(call);

@@ -7,6 +7,7 @@
  * client.c for the calls of the door, upload.c for the steps of an upload.
  */
 
+#include "keyring.h"
 #include "reply.h"
 #include "runtime/backoff.h"
 #include "runtime/timer.h"
@@ -22,14 +23,14 @@ struct s3 {
     struct http_client *http;
     struct arena *arena; /* for the texts below */
     struct s3_endpoint endpoint;
-    const char *access_key_id;
-    struct secret *secret_access_key, *session_token;
-    bool bad_credentials; /* they hold characters that cannot stand in a header */
+    struct s3_keyring *keyring;
+    const char *kms_key_id; /* NULL: the bucket encrypts as it likes */
     struct random random;
     struct backoff_policy policy;
     uint64_t connect_timeout_ms, stall_timeout_ms;
     struct figures *figures;
     struct s3_sign_key key;
+    unsigned key_number;    /* the keys that it was made of, as s3_keys counts them */
     int64_t clock_offset;   /* server's clock minus ours, once it complained */
     uint64_t calm_until_ms; /* the server asked to slow down: fewer parts at a time until then */
     unsigned call_count;    /* calls and uploads that are not done */
@@ -48,6 +49,7 @@ struct s3_request {
     const struct chain *chain; /* lent until done; or NULL */
     struct span body;          /* in the call's arena */
     bool must_have_md5;
+    bool creates_object; /* it may say how the object is to be encrypted */
     size_t max_response_bytes;
     unsigned max_attempts; /* 0: the usual number */
     const char *fine_code; /* an S3 code that means success here, or NULL */
@@ -74,7 +76,10 @@ struct s3_call {
     bool was_repeated; /* the server may have seen the request before its last answer */
     bool last_try;     /* no retries any more: the owner winds down */
     bool skew_corrected;
-    bool goes_on; /* judge: another request follows */
+    struct s3_keys_wait keys_wait;
+    unsigned keys_number; /* that signed the last attempt */
+    bool keys_doubted;    /* HEAD: a refusal without a reason was laid to the keys once */
+    bool goes_on;         /* judge: another request follows */
     bool hash_started, hash_ended;
     struct s3_hash_job hash;
     struct http_exchange *exchange;

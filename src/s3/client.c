@@ -18,16 +18,6 @@ static const struct backoff_policy usual_policy = {
 
 /* ---------------------------------------------------------------- life */
 
-static bool has_control_character(struct span text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.ptr[i] <= ' ' || text.ptr[i] == 0x7f) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void copy_endpoint(struct s3 *s3, const struct s3_endpoint *endpoint)
 {
     s3->endpoint = (struct s3_endpoint){
@@ -41,6 +31,21 @@ static void copy_endpoint(struct s3 *s3, const struct s3_endpoint *endpoint)
     };
 }
 
+static struct s3_keyring *make_keyring(struct s3 *s3, const struct s3_options *options)
+{
+    const struct s3_credential_options given = {
+        .source = S3_KEYS_CONFIG,
+        .access_key_id = options->access_key_id,
+        .secret_access_key = options->secret_access_key,
+        .session_token = options->session_token,
+        .region = options->endpoint.region,
+    };
+    struct s3_source *source = options->source;
+    struct error *err = source ? NULL : s3_source_make(s3->arena, &given, &source);
+
+    return s3_keyring_new(source, err, options->tell, options->tell_ctx);
+}
+
 struct s3 *s3_new(struct loop *loop, struct http_client *http, const struct s3_options *options)
 {
     struct s3 *s3 = mem_alloc(sizeof(*s3));
@@ -49,15 +54,10 @@ struct s3 *s3_new(struct loop *loop, struct http_client *http, const struct s3_o
     s3->http = http;
     s3->arena = arena_new((size_t)64 * 1024);
     copy_endpoint(s3, &options->endpoint);
-    s3->bad_credentials = strlen(options->access_key_id) > 256 ||
-                          has_control_character(span_of(options->access_key_id)) ||
-                          has_control_character(secret_view(options->secret_access_key)) ||
-                          secret_view(options->secret_access_key).len > 1024 ||
-                          has_control_character(secret_view(options->session_token)) ||
-                          secret_view(options->session_token).len > 16384;
-    s3->access_key_id = s3->bad_credentials ? "" : arena_strdup(s3->arena, options->access_key_id);
-    s3->secret_access_key = secret_copy(options->secret_access_key);
-    s3->session_token = options->session_token ? secret_copy(options->session_token) : NULL;
+    s3->keyring = make_keyring(s3, options);
+    if (options->kms_key_id && *options->kms_key_id) {
+        s3->kms_key_id = arena_strdup(s3->arena, options->kms_key_id);
+    }
     s3->random.state = options->seed;
     s3->policy = usual_policy;
     if (options->retry_first_ms > 0) {
@@ -76,8 +76,7 @@ void s3_free(struct s3 *s3)
     }
     CHECK(s3->call_count == 0);
     secret_wipe(&s3->key, sizeof(s3->key));
-    secret_free(s3->secret_access_key);
-    secret_free(s3->session_token);
+    s3_keyring_free(s3->keyring);
     arena_free(s3->arena);
     mem_free(s3);
 }
@@ -116,6 +115,7 @@ s3_put(struct s3 *s3, struct span key, struct span body, op_done_fn *done, void 
     struct s3_call *call = new_call(s3, "writing", "PUT", key, body.len, done, ctx);
 
     call->request.body = arena_span(call->arena, body);
+    call->request.creates_object = true;
     s3_call_start(call);
     return call;
 }
@@ -445,6 +445,7 @@ struct s3_call *s3_call_put_chain(
     struct s3_call *call = new_call(s3, "writing", "PUT", key, 0, done, ctx);
 
     call->request.chain = chain;
+    call->request.creates_object = true;
     s3_call_start(call);
     return call;
 }
@@ -467,6 +468,7 @@ struct s3_call *s3_call_create_upload(struct s3 *s3, struct span key, op_done_fn
     struct s3_call *call = new_call(s3, "beginning the upload of", "POST", key, 0, done, ctx);
 
     call->request.judge = judge_created;
+    call->request.creates_object = true;
     s3_call_add_query(call, "uploads", SPAN_NONE);
     s3_call_start(call);
     return call;

@@ -10,6 +10,8 @@
 
 #include "s3/endpoint.h"
 
+#include "host.h"
+
 #include "base/buf.h"
 #include "base/span.h"
 #include "base/text.h"
@@ -209,9 +211,10 @@ static const char *lower(struct arena *arena, struct span text)
     return copy;
 }
 
-/* host[:port] of a custom endpoint, as an HTTP library sends it: without the scheme's own port. */
-static struct error *
-custom_host(struct arena *arena, const char *endpoint, bool *ret_is_plain, const char **ret_host)
+struct error *s3_endpoint_host(struct arena *arena,
+                               const char *endpoint,
+                               bool *ret_is_plain,
+                               const char **ret_host)
 {
     struct address address = {0};
     const char *host, *why;
@@ -248,7 +251,7 @@ struct error *s3_endpoint_make(struct arena *arena,
     RETURN_IF_ERROR(check_bucket(options->bucket));
     RETURN_IF_ERROR(check_region(options->region));
     if (options->endpoint && options->endpoint[0] != '\0') {
-        RETURN_IF_ERROR(custom_host(arena, options->endpoint, &is_plain, &host));
+        RETURN_IF_ERROR(s3_endpoint_host(arena, options->endpoint, &is_plain, &host));
     } else {
         host = aws_host(arena, options);
     }

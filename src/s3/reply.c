@@ -452,6 +452,55 @@ struct error *s3_reply_read_error(struct arena *arena, struct span body, struct 
     return read_document(arena, body, "Error", take_error, ret);
 }
 
+static struct error *take_role(void *ctx, const struct xml *xml, const struct xml_event *event)
+{
+    struct s3_reply_role *ret = ctx;
+
+    (void)xml;
+    if (event->kind != XML_CLOSE || event->depth != 4 || !span_is(event->parent, "Credentials")) {
+        return NULL;
+    }
+    if (span_is(event->name, "AccessKeyId")) {
+        ret->access_key_id = event->text;
+    } else if (span_is(event->name, "SecretAccessKey")) {
+        ret->secret_access_key = event->text;
+    } else if (span_is(event->name, "SessionToken")) {
+        ret->session_token = event->text;
+    } else if (span_is(event->name, "Expiration")) {
+        ret->expiration = event->text;
+    }
+    return NULL;
+}
+
+struct error *s3_reply_read_role(struct arena *arena,
+                                 struct span body,
+                                 const char *root,
+                                 struct s3_reply_role *ret)
+{
+    *ret = (struct s3_reply_role){0};
+    return read_document(arena, body, root, take_role, ret);
+}
+
+static struct error *take_sts_error(void *ctx, const struct xml *xml, const struct xml_event *event)
+{
+    struct s3_reply_error *ret = ctx;
+
+    (void)xml;
+    if (is_field(event, "Error", "Code")) {
+        ret->code = event->text;
+    } else if (is_field(event, "Error", "Message")) {
+        ret->message = event->text;
+    }
+    return NULL;
+}
+
+struct error *
+s3_reply_read_sts_error(struct arena *arena, struct span body, struct s3_reply_error *ret)
+{
+    *ret = (struct s3_reply_error){0};
+    return read_document(arena, body, "ErrorResponse", take_sts_error, ret);
+}
+
 static struct error *take_upload_id(void *ctx, const struct xml *xml, const struct xml_event *event)
 {
     struct span *ret = ctx;

@@ -79,6 +79,20 @@ struct error *s3_reply_read_deleted(struct arena *arena,
                                     struct span body,
                                     struct s3_reply_deleted *ret) MUST_CHECK;
 
+/* What STS answers: the keys of a role, under <XResponse><XResult><Credentials>. root: "XResponse".
+ */
+struct s3_reply_role {
+    struct span access_key_id, secret_access_key, session_token, expiration; /* empty: absent */
+};
+struct error *s3_reply_read_role(struct arena *arena,
+                                 struct span body,
+                                 const char *root,
+                                 struct s3_reply_role *ret) MUST_CHECK;
+/* <ErrorResponse><Error>: code and message */
+struct error *s3_reply_read_sts_error(struct arena *arena,
+                                      struct span body,
+                                      struct s3_reply_error *ret) MUST_CHECK;
+
 /* Seconds since 1970 of a Date header, "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7). */
 bool s3_reply_read_date(struct span text, int64_t *ret_unix);
 

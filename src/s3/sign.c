@@ -31,6 +31,11 @@ void s3_sign_time(char out[S3_SIGN_TIME_LEN + 1], int64_t unix_seconds)
     out[len] = '\0';
 }
 
+static const char *service_of(const struct s3_sign_key *key)
+{
+    return key->service ? key->service : "s3";
+}
+
 static void chain_hmac(unsigned char key[DIGEST_SHA256_BYTES], const char *text)
 {
     unsigned char out[DIGEST_SHA256_BYTES];
@@ -59,7 +64,7 @@ void s3_sign_key_update(struct s3_sign_key *key,
     secret_wipe(first.data, first.len);
     buf_done(&first);
     chain_hmac(key->bytes, region);
-    chain_hmac(key->bytes, "s3");
+    chain_hmac(key->bytes, service_of(key));
     chain_hmac(key->bytes, "aws4_request");
 }
 
@@ -204,7 +209,8 @@ void s3_sign_add_authorization(struct buf *out,
 
     CHECK(memcmp(key->day, time, 8) == 0);
     buf_init(&text, 1024);
-    buf_printf(&text, "AWS4-HMAC-SHA256\n%s\n%s/%s/s3/aws4_request\n", time, key->day, region);
+    buf_printf(&text, "AWS4-HMAC-SHA256\n%s\n%s/%s/%s/aws4_request\n", time, key->day, region,
+               service_of(key));
     add_hex_of_canonical(&text, request);
     CHECK(!buf_is_full(&text));
     digest_hmac_sha256((struct span){(const char *)key->bytes, sizeof(key->bytes)}, buf_view(&text),
@@ -212,8 +218,8 @@ void s3_sign_add_authorization(struct buf *out,
     buf_done(&text);
 
     buf_printf(out,
-               "AWS4-HMAC-SHA256 Credential=%s/%s/%s/s3/aws4_request,SignedHeaders=", access_key_id,
-               key->day, region);
+               "AWS4-HMAC-SHA256 Credential=%s/%s/%s/%s/aws4_request,SignedHeaders=", access_key_id,
+               key->day, region, service_of(key));
     add_signed_names(out, request);
     buf_add_str(out, ",Signature=");
     text_add_hex(out, (struct span){(const char *)signature, sizeof(signature)});

@@ -34,9 +34,10 @@ struct s3_sign_request {
     struct span payload_hash; /* hex, or S3_SIGN_UNSIGNED */
 };
 
-/* The derived key of one day; made anew only when day or region differ. */
+/* The derived key of one day; made anew only when the day differs. */
 struct s3_sign_key {
-    char day[9]; /* "20130524", "" when there is none yet */
+    const char *service; /* whose requests it signs; NULL: "s3" */
+    char day[9];         /* "20130524", "" when there is none yet */
     unsigned char bytes[DIGEST_SHA256_BYTES];
 };
 

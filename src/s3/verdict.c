@@ -25,6 +25,10 @@ static const char hint_rights[] =
     "s3:ListBucketMultipartUploads on the bucket.";
 static const char hint_expired[] = "The session token is no longer valid. Provide a new one.";
 
+static const char hint_kms[] =
+    "The KMS key of advanced.kms_key_id cannot be used. It must exist in the bucket's region, be "
+    "enabled, and allow kms:GenerateDataKey and kms:Decrypt to the access key.";
+
 static const struct code_row code_rows[] = {
     /* busy, or the line was bad */
     {"InternalError", ERROR_RETRY, NULL},
@@ -51,6 +55,10 @@ static const struct code_row code_rows[] = {
     {"AuthorizationHeaderMalformed", ERROR_CONFIG, "Check the region and the access key ID."},
     {"PermanentRedirect", ERROR_CONFIG, "Check the bucket's region."},
     {"TemporaryRedirect", ERROR_CONFIG, "Check the bucket's region."},
+    {"KMS.NotFoundException", ERROR_CONFIG, hint_kms},
+    {"KMS.DisabledException", ERROR_CONFIG, hint_kms},
+    {"KMS.KMSInvalidStateException", ERROR_CONFIG, hint_kms},
+    {"KMS.InvalidKeyUsageException", ERROR_CONFIG, hint_kms},
     {"KeyTooLongError", ERROR_CONFIG, "Choose a shorter path in the bucket."},
     /* someone else ended or changed the upload: this transaction is lost, the next one is not */
     {"NoSuchUpload", ERROR_ABORT, NULL},

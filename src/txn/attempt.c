@@ -5,21 +5,32 @@
  * else is decided. What the plan is for is its owner's affair (load, commit). Here every statement
  * passes, so here they are timed.
  *
- *      CONNECTING -> RUNNING -> done
- *           ^           |
- *           +- WAITING <- ROLLING_BACK -> EXPLAINING -> done (with the explained error)
+ *      CONNECTING -> KEYING -> RUNNING -> done
+ *           ^           |         |
+ *           +- WAITING <+- ROLLING_BACK -> EXPLAINING -> done (with the explained error)
  */
 
 #include "txn/engine.h"
 
 #include "base/log.h"
+#include "s3/credential.h"
 
-#define ATTEMPT_STATES(X) X(CONNECTING) X(RUNNING) X(ROLLING_BACK) X(EXPLAINING) X(WAITING)
+/* Redshift reads the files of all COPYs of a flight with the keys in their texts, which are sent at
+ * once; keys that end meanwhile fail the transaction ("Temporary security credentials", Redshift
+ * Developer Guide). Roles are assumed for an hour: half of it leaves the other half to be used, and
+ * is longer than any flight that was seen. Where a source gives no longer-lived ones (the metadata
+ * service near the end of its keys), those that there are must do; COPY then says if they did not.
+ */
+#define COPY_KEYS_LIFE_SECONDS 1800
+
+#define ATTEMPT_STATES(X)                                                                          \
+    X(CONNECTING) X(KEYING) X(RUNNING) X(ROLLING_BACK) X(EXPLAINING) X(WAITING)
 #define ATTEMPT_ENUM(name) ATTEMPT_##name,
 enum attempt_state { ATTEMPT_STATES(ATTEMPT_ENUM) };
 static const char *const attempt_state_names[] = {ATTEMPT_STATES(OP_STATE_NAME)};
 static const uint32_t attempt_moves[] = {
-    [ATTEMPT_CONNECTING] = OP_MOVE(ATTEMPT_RUNNING) | OP_MOVE(ATTEMPT_WAITING),
+    [ATTEMPT_CONNECTING] = OP_MOVE(ATTEMPT_KEYING) | OP_MOVE(ATTEMPT_WAITING),
+    [ATTEMPT_KEYING] = OP_MOVE(ATTEMPT_RUNNING) | OP_MOVE(ATTEMPT_WAITING),
     [ATTEMPT_RUNNING] = OP_MOVE(ATTEMPT_ROLLING_BACK) | OP_MOVE(ATTEMPT_WAITING),
     [ATTEMPT_ROLLING_BACK] = OP_MOVE(ATTEMPT_EXPLAINING) | OP_MOVE(ATTEMPT_WAITING),
     [ATTEMPT_WAITING] = OP_MOVE(ATTEMPT_CONNECTING),
@@ -35,6 +46,8 @@ struct attempt {
     struct error *failure; /* of this try, while it is cleaned up after */
     struct timer *timer;
     unsigned at; /* the statement that runs */
+    struct s3_keys_wait keys;
+    unsigned keys_number; /* of those in its texts */
     uint64_t at_began_ms;
     struct op_reply reply;
     op_done_fn *done;
@@ -120,6 +133,19 @@ static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
 
 /* ---------------------------------------------------------------- steps */
 
+static bool has_role(const struct txn *txn)
+{
+    return txn->options.iam_role && *txn->options.iam_role;
+}
+
+static void start_keying(struct attempt *self)
+{
+    op_set_state(&self->op, ATTEMPT_KEYING);
+    if (!has_role(self->txn)) {
+        s3_keys_expect(self->txn->options.s3, &self->keys, &self->op, COPY_KEYS_LIFE_SECONDS);
+    }
+}
+
 static void start_running(struct attempt *self)
 {
     struct error *err = self->hooks.prepare(self->hooks.ctx, self->number);
@@ -135,6 +161,9 @@ static void start_running(struct attempt *self)
         op_fail(&self->op, err);
         op_finish(&self->op);
         return;
+    }
+    if (!has_role(self->txn)) {
+        (void)s3_keys(self->txn->options.s3, &self->keys_number);
     }
     self->at = 0;
     self->at_began_ms = loop_now_ms(self->txn->loop);
@@ -174,6 +203,37 @@ static void judge(struct attempt *self)
     op_set_state(&self->op, ATTEMPT_WAITING);
 }
 
+static void step_keying(struct attempt *self)
+{
+    struct error *err = NULL;
+
+    if (op_must_stop(&self->op)) {
+        s3_keys_cancel(&self->keys);
+    }
+    if (!has_role(self->txn) && !s3_keys_take(&self->keys, &err)) {
+        return;
+    }
+    if (op_must_stop(&self->op)) {
+        error_drop(err, "the attempt was cancelled");
+        op_finish(&self->op);
+    } else if (err) {
+        self->failure = err;
+        judge(self);
+    } else {
+        start_running(self);
+    }
+}
+
+/* S3's words in Redshift's: keys that a COPY was given ended before it did. */
+static void renew_keys(struct attempt *self, struct error *err)
+{
+    if (!has_role(self->txn) && error_code_of(err) == ERROR_SQL &&
+        strstr(error_text(err), "ExpiredToken") &&
+        s3_keys_reject(self->txn->options.s3, self->keys_number)) {
+        error_set_class(err, ERROR_RETRY);
+    }
+}
+
 static void after_running(struct attempt *self, struct error *err)
 {
     struct pgc_batch batch = {.statements = &rollback, .count = 1};
@@ -182,6 +242,7 @@ static void after_running(struct attempt *self, struct error *err)
         op_finish_won(&self->op);
         return;
     }
+    renew_keys(self, err);
     self->failure = err;
     self->failed_statement = link_last_failed(self->txn);
     if (!link_is_connected(self->txn)) {
@@ -231,8 +292,11 @@ static void attempt_step(struct op *op)
         } else if (op_must_stop(op)) {
             op_finish(op);
         } else {
-            start_running(self);
+            start_keying(self);
         }
+        break;
+    case ATTEMPT_KEYING:
+        step_keying(self);
         break;
     case ATTEMPT_RUNNING:
         if (op_reply_take(&self->reply, &err)) {
@@ -312,6 +376,9 @@ void attempt_add_wait(struct op *attempt, struct buf *out)
     switch ((enum attempt_state)attempt->state) {
     case ATTEMPT_CONNECTING:
         buf_add_str(out, "a connection to the warehouse");
+        break;
+    case ATTEMPT_KEYING:
+        buf_add_str(out, "keys for S3");
         break;
     case ATTEMPT_RUNNING:
         if (self->at < self->plan->count && self->plan->notes[self->at].step == PLAN_LOCK) {

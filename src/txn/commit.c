@@ -370,7 +370,7 @@ static struct error *make_plan(struct commit_op *self)
     return NULL;
 }
 
-/* Manifests of what is left to apply, then the plan over them. */
+/* Manifests of what is left to apply; the plan over them is made for each try (prepare). */
 static void start_listing(struct commit_op *self)
 {
     self->listings++;
@@ -383,7 +383,6 @@ static void start_listing(struct commit_op *self)
                 put_manifest(self, work->plan.binding, role, &work->files[role]);
         }
     }
-    op_fail(&self->op, make_plan(self));
     op_set_state(&self->op, COMMIT_LISTING);
     op_mark(&self->op);
 }
@@ -516,6 +515,7 @@ static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
 
 /* ---------------------------------------------------------------- tries */
 
+/* The texts are made as late as this, since the keys in them are those of this moment. */
 static struct error *prepare(void *ctx, unsigned number)
 {
     struct commit_op *self = ctx;
@@ -525,10 +525,7 @@ static struct error *prepare(void *ctx, unsigned number)
                     self->txn->options.key_end);
     self->verdict = VERDICT_NONE;
     self->result_ms = loop_now_ms(self->txn->loop);
-    if (number == 1) {
-        return NULL;
-    }
-    self->must_check_first = true;
+    self->must_check_first |= number > 1;
     plan_wipe(&self->plan);
     return make_plan(self);
 }

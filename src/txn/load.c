@@ -149,8 +149,6 @@ static void put_manifests(struct load_op *self)
             add_lookup(self, i);
         }
     }
-    struct plan_copy copy = txn_copy_options(txn);
-    plan_load(&self->plan, txn->work_arena, self->lookups, self->lookup_count, &copy);
     op_set_state(&self->op, LOAD_LISTING);
 }
 
@@ -213,10 +211,15 @@ static struct error *take_row(void *ctx, unsigned index, const struct pgc_row *r
     }
 }
 
+/* The texts are made as late as this, since the keys in them are those of this moment. */
 static struct error *prepare(void *ctx, unsigned number)
 {
-    (void)ctx;
+    struct load_op *self = ctx;
+    const struct plan_copy copy = txn_copy_options(self->txn);
+
     (void)number;
+    plan_wipe(&self->plan);
+    plan_load(&self->plan, self->txn->work_arena, self->lookups, self->lookup_count, &copy);
     return NULL;
 }
 

@@ -94,6 +94,7 @@ static struct rs_copy copy_options(struct plan *plan,
     const char *url = arena_printf(plan->arena, "s3://%s/%.*s", copy->bucket, SPAN_FMT(manifest));
     return (struct rs_copy){
         .manifest_url = span_of(url),
+        .iam_role = copy->iam_role,
         .access_key_id = copy->access_key_id,
         .secret_access_key = copy->secret_access_key,
         .session_token = copy->session_token,

@@ -67,6 +67,7 @@ struct plan {
 /* The COPY options that are the same for all. */
 struct plan_copy {
     const char *bucket;
+    const char *iam_role; /* NULL or "": these keys */
     const char *access_key_id;
     const struct secret *secret_access_key, *session_token;
     const char *region;

@@ -144,11 +144,16 @@ void txn_fail(struct txn *txn, struct error *err)
 
 struct plan_copy txn_copy_options(const struct txn *txn)
 {
+    const bool has_role = txn->options.iam_role && *txn->options.iam_role;
+    const struct s3_keys none = {.access_key_id = NULL};
+    const struct s3_keys keys = has_role ? none : s3_keys(txn->options.s3, NULL);
+
     return (struct plan_copy){
         .bucket = s3_bucket(txn->options.s3),
-        .access_key_id = txn->options.access_key_id,
-        .secret_access_key = txn->options.secret_access_key,
-        .session_token = txn->options.session_token,
+        .iam_role = txn->options.iam_role,
+        .access_key_id = keys.access_key_id,
+        .secret_access_key = keys.secret_access_key,
+        .session_token = keys.session_token,
         .region = s3_region(txn->options.s3),
         .zstd = txn->options.stage && stage_compression(txn->options.stage) == STAGE_ZSTD,
         .case_sensitive = txn->options.case_sensitive,

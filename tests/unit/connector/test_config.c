@@ -193,6 +193,109 @@ static const struct row rows[] = {
       "unknown field \"foo\""}},
 };
 
+/* ---------------------------------------------------------------- keys for S3 */
+
+#define OTHERS "\"address\":\"h:5439\",\"user\":\"u\",\"password\":\"p\",\"bucket\":\"b\"," REGION
+#define KEYS ",\"awsAccessKeyId\":\"AKIA\",\"awsSecretAccessKey\":\"aws-secret\""
+#define NO_KEYS ",\"awsAccessKeyId\":\"\",\"awsSecretAccessKey\":\"\""
+#define ADVANCED(text) ",\"advanced\":{" text "}}"
+#define NAMED(text) "\"" text "\":"
+#define ARN "arn:aws:iam::123456789012:role/loader"
+
+/* variable: the only one that is set, or NULL. */
+static const struct key_row {
+    const char *sentence, *json, *variable;
+    enum s3_key_source source;
+    const char *refusal; /* NULL: accepted */
+} key_rows[] = {
+    {"keys of the configuration", "{" OTHERS KEYS "}", "AWS_ACCESS_KEY_ID", S3_KEYS_CONFIG, NULL},
+    {"none, and an environment that has some", "{" OTHERS NO_KEYS "}", "AWS_ACCESS_KEY_ID",
+     S3_KEYS_ANY, NULL},
+    {"absent is the same as empty", "{" OTHERS "}", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+     S3_KEYS_ANY, NULL},
+    {"none, and an environment that has none", "{" OTHERS NO_KEYS "}", NULL, S3_KEYS_CONFIG,
+     "missing 'awsAccessKeyId'\n - missing 'awsSecretAccessKey'"},
+    {"half of them is never made whole by the environment",
+     "{" OTHERS ",\"awsAccessKeyId\":\"AKIA\"}", "AWS_ACCESS_KEY_ID", S3_KEYS_CONFIG,
+     "missing 'awsSecretAccessKey'"},
+    {"a source by name, whatever the environment says",
+     "{" OTHERS NO_KEYS ADVANCED(NAMED("aws_credentials") "\"instance_metadata\""), NULL,
+     S3_KEYS_INSTANCE, NULL},
+    {"a source that is none", "{" OTHERS NO_KEYS ADVANCED(NAMED("aws_credentials") "\"profile\""),
+     NULL, S3_KEYS_CONFIG,
+     "'advanced.aws_credentials' is none of environment, web_identity, container"},
+    {"keys and a source contradict each other",
+     "{" OTHERS KEYS ADVANCED(NAMED("aws_credentials") "\"container\""), NULL, S3_KEYS_CONFIG,
+     "'awsAccessKeyId' and 'advanced.aws_credentials' are both given"},
+    {"a secret alone and a source, too",
+     "{" OTHERS
+     ",\"awsSecretAccessKey\":\"aws-secret\"" ADVANCED(NAMED("aws_credentials") "\"container\""),
+     NULL, S3_KEYS_CONFIG, "'awsSecretAccessKey' and 'advanced.aws_credentials' are both given"},
+    {"a session token with its keys",
+     "{" OTHERS KEYS ADVANCED(NAMED("aws_session_token") "\"aws-secret\""), NULL, S3_KEYS_CONFIG,
+     NULL},
+    {"a session token without",
+     "{" OTHERS NO_KEYS ADVANCED(NAMED("aws_session_token") "\"aws-secret\""), "AWS_ACCESS_KEY_ID",
+     S3_KEYS_ANY, "'advanced.aws_session_token' is of use only with 'awsAccessKeyId'"},
+    {"a role with an external id",
+     "{" OTHERS KEYS ADVANCED(NAMED("aws_role_arn") "\"" ARN
+                                                    "\"," NAMED("aws_external_id") "\"tenant\""),
+     NULL, S3_KEYS_CONFIG, NULL},
+    {"an external id without a role",
+     "{" OTHERS KEYS ADVANCED(NAMED("aws_external_id") "\"tenant\""), NULL, S3_KEYS_CONFIG,
+     "'advanced.aws_external_id' is of use only with 'advanced.aws_role_arn'"},
+    {"a user for a role",
+     "{" OTHERS KEYS ADVANCED(NAMED("aws_role_arn") "\"arn:aws:iam::1:user/u\""), NULL,
+     S3_KEYS_CONFIG, "'advanced.aws_role_arn' is no ARN of a role"},
+    {"the cluster's default role", "{" OTHERS KEYS ADVANCED(NAMED("copy_iam_role") "\"default\""),
+     NULL, S3_KEYS_CONFIG, NULL},
+    {"roles that assume one another",
+     "{" OTHERS KEYS ADVANCED(NAMED("copy_iam_role") "\"" ARN ",arn:aws-cn:iam::1:role/p/x\""),
+     NULL, S3_KEYS_CONFIG, NULL},
+    {"a chain with an end missing", "{" OTHERS KEYS ADVANCED(NAMED("copy_iam_role") "\"" ARN ",\""),
+     NULL, S3_KEYS_CONFIG, "'advanced.copy_iam_role' is neither"},
+    {"a blank in a chain, which Redshift refuses",
+     "{" OTHERS KEYS ADVANCED(NAMED("copy_iam_role") "\"" ARN ", " ARN "\""), NULL, S3_KEYS_CONFIG,
+     "'advanced.copy_iam_role' is neither"},
+    {"SQL for a role",
+     "{" OTHERS KEYS ADVANCED(NAMED("copy_iam_role") "\"arn:aws:iam::1:role/r'--\""), NULL,
+     S3_KEYS_CONFIG, "'advanced.copy_iam_role' is neither"},
+    {"an alias of a KMS key", "{" OTHERS KEYS ADVANCED(NAMED("kms_key_id") "\"alias/stage\""), NULL,
+     S3_KEYS_CONFIG, NULL},
+    {"a header for a KMS key",
+     "{" OTHERS KEYS ADVANCED(NAMED("kms_key_id") "\"alias/x\\r\\ny: z\""), NULL, S3_KEYS_CONFIG,
+     "'advanced.kms_key_id' is no id"},
+};
+
+static const char *only_variable(void *ctx, const char *name)
+{
+    return ctx && strcmp(ctx, name) == 0 ? "http://127.0.0.1/value" : NULL;
+}
+
+static void keys_come_from_the_configuration_or_from_one_named_source(void **state)
+{
+    unsigned wrong = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(key_rows); i++) {
+        const struct key_row *row = &key_rows[i];
+        const struct s3_environment environment = {only_variable, (void *)(uintptr_t)row->variable};
+        struct config *config = NULL;
+        struct error *err = config_read(arena, span_of(row->json), &environment, &config);
+        bool good = row->refusal ? err && error_class_of(err) == ERROR_CONFIG &&
+                                       strstr(error_text(err), row->refusal) &&
+                                       !strstr(error_text(err), "aws-secret")
+                                 : !err && config->key_source == row->source;
+        if (!good) {
+            print_error("%s: %s\n", row->sentence, err ? error_text(err) : "accepted");
+            wrong++;
+        }
+        error_free(err);
+        config_done(config);
+    }
+    assert_int_equal(wrong, 0);
+}
+
 static void endpoint_configurations_are_strict(void **state)
 {
     unsigned wrong = 0;
@@ -200,7 +303,7 @@ static void endpoint_configurations_are_strict(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct config *config = NULL;
-        struct error *err = config_read(arena, span_of(rows[i].json), &config);
+        struct error *err = config_read(arena, span_of(rows[i].json), NULL, &config);
         bool good = rows[i].refusals[0] ? err && !config && error_class_of(err) == ERROR_CONFIG
                                         : !err && config;
         for (size_t j = 0; err && j < 4 && rows[i].refusals[j]; j++) {
@@ -223,7 +326,7 @@ static void endpoint_configurations_are_strict(void **state)
 static struct config *read_good(const char *json)
 {
     struct config *config = NULL;
-    struct error *err = config_read(arena, span_of(json), &config);
+    struct error *err = config_read(arena, span_of(json), NULL, &config);
 
     if (err) {
         fail_msg("%s: %s", json, error_text(err));
@@ -539,6 +642,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(endpoint_configurations_are_strict),
+        cmocka_unit_test(keys_come_from_the_configuration_or_from_one_named_source),
         cmocka_unit_test(what_is_read_is_what_was_written),
         cmocka_unit_test(what_is_not_set_stays_empty),
         cmocka_unit_test(tunnel_and_tls_are_read),

@@ -185,6 +185,14 @@ static const char *const config_lines[] = {
     "/advanced/s3_endpoint:" TEXT "'S3 Endpoint' description nonsensitive=true",
     "/advanced/s3_path_style:" BOOLEAN "'S3 Path Style' description default=false "
     "nonsensitive=true",
+    "/advanced/aws_credentials: type='string' "
+    "enum=['environment','web_identity','container','instance_metadata'] title='AWS Credentials' "
+    "description nonsensitive=true",
+    "/advanced/aws_session_token:" TEXT "'AWS Session Token' description secret=true",
+    "/advanced/aws_role_arn:" TEXT "'AWS Role' description nonsensitive=true",
+    "/advanced/aws_external_id:" TEXT "'AWS External ID' description",
+    "/advanced/copy_iam_role:" TEXT "'IAM Role for COPY' description nonsensitive=true",
+    "/advanced/kms_key_id:" TEXT "'KMS Key' description nonsensitive=true",
 };
 
 static const char *const resource_lines[] = {
@@ -224,7 +232,7 @@ static unsigned count(struct span text, const char *part)
 static void secrets_and_closed_objects_are_as_many_as_they_should_be(void **state)
 {
     (void)state;
-    assert_int_equal(count(spec_config_schema(), "\"secret\":true"), 4);
+    assert_int_equal(count(spec_config_schema(), "\"secret\":true"), 5);
     assert_int_equal(count(spec_config_schema(), "\"additionalProperties\":false"), 5);
     assert_int_equal(count(spec_config_schema(), "\"additionalProperties\""), 5);
     assert_string_equal(spec_documentation_url(), "https://go.estuary.dev/materialize-redshift");

@@ -55,9 +55,9 @@ static void set_up(struct stage *stage,
                    "\"region\":\"us-east-1\"%s}",
                    pg_peer_port(stage->warehouse), more);
     (void)snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%u", http_peer_port(stage->bucket));
-    assert_null(config_read(stage->arena, span_of(json), &stage->config));
+    assert_null(config_read(stage->arena, span_of(json), NULL, &stage->config));
     assert_null(world_init(&stage->world, stage->loop, stage->http, stage->arena, stage->config,
-                           endpoint, 1, NULL));
+                           endpoint, NULL, 1, NULL));
     stage->world.pg.tls = PGC_TLS_PREFER; /* the played server has no certificate */
 }
 
@@ -127,8 +127,8 @@ static void a_tunnel_needs_the_port_of_the_warehouse(void **state)
     struct world world;
 
     (void)state;
-    assert_null(config_read(arena, SPAN_LIT(json), &config));
-    struct error *err = world_init(&world, loop, NULL, arena, config, NULL, 1, NULL);
+    assert_null(config_read(arena, SPAN_LIT(json), NULL, &config));
+    struct error *err = world_init(&world, loop, NULL, arena, config, NULL, NULL, 1, NULL);
     assert_non_null(err);
     assert_int_equal(error_class_of(err), ERROR_CONFIG);
     assert_ptr_equal(strstr(error_text(err), "starting network tunnel: the address must be a host "

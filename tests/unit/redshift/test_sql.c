@@ -234,6 +234,23 @@ static void copy_temp_deleted(struct buf *out)
     rs_sql_copy_temp(out, &orders, 3, RS_TEMP_DELETE, &other);
 }
 
+/* The keys are there all the same, and stay out of the text. */
+static void copy_temp_default_role(struct buf *out)
+{
+    struct rs_copy other = copy;
+    other.iam_role = "default";
+    rs_sql_copy_temp(out, &orders, 3, RS_TEMP_STORE, &other);
+}
+
+static void copy_target_role_chain(struct buf *out)
+{
+    struct rs_copy other = copy;
+    other.access_key_id = NULL;
+    other.secret_access_key = NULL;
+    other.iam_role = "arn:aws:iam::1:role/a,arn:aws:iam::2:role/b";
+    rs_sql_copy_target(out, &orders, &other);
+}
+
 static void copy_target(struct buf *out)
 {
     struct rs_copy other = copy;
@@ -353,6 +370,8 @@ static const struct golden {
     GOLDEN(drop_temp),
     GOLDEN(copy_temp),
     GOLDEN(copy_temp_deleted),
+    GOLDEN(copy_temp_default_role),
+    GOLDEN(copy_target_role_chain),
     GOLDEN(copy_target),
     GOLDEN(copy_count),
     GOLDEN(merge),

@@ -1,0 +1,1 @@
+COPY sales."Orders" (id, "_meta/op", flow_published_at, "lineItems", note, "placedAt", qty, flow_document) FROM 's3://bucket/pa''th/files.manifest' MANIFEST IAM_ROLE 'arn:aws:iam::1:role/a,arn:aws:iam::2:role/b' REGION 'eu-west-1' JSON 'auto ignorecase' GZIP DATEFORMAT 'auto' TIMEFORMAT 'auto' COMPUPDATE OFF

@@ -1,0 +1,1 @@
+COPY flow_temp_table_3 FROM 's3://bucket/pa''th/files.manifest' MANIFEST IAM_ROLE default REGION 'eu-west-1' JSON 'auto ignorecase' GZIP DATEFORMAT 'auto' TIMEFORMAT 'auto' COMPUPDATE OFF STATUPDATE OFF
