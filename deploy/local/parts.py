@@ -33,6 +33,9 @@ PG_BIN = "/usr/lib/postgresql/15/bin"
 BUCKET = "sandbox-bucket"
 REGION = "us-east-1"
 S3_KEY = "AKIALOCALSANDBOX0001"
+# Roles that the warehouse has for COPY: the default one, one by name, and a chain of two.
+ROLE = "arn:aws:iam::123456789012:role/sandbox-loader"
+ROLES = ("default", ROLE, ROLE + ",arn:aws:iam::210987654321:role/sandbox-bucket")
 LOGIN = "loader"
 DATABASE = "dev"
 
@@ -519,13 +522,17 @@ def start_redshift(folder, ports, build):
     if os.path.exists(ready):
         os.unlink(ready)
     secret(folder, "redshift-password")
+    secret(folder, "s3-secret")
+    keys = "%s:%s" % (S3_KEY, os.path.join(folder, "secret", "s3-secret"))
     environment = dict(os.environ, AWS_ENDPOINT_URL_S3=endpoint(ports))
     part.start([program, "--listen", "127.0.0.1:%d" % ports["redshift"],
                 "--backend-host", os.path.join(warehouse_home(folder), "socket"),
                 "--backend-port", str(ports["postgres"]), "--backend-user", "postgres",
                 "--database", DATABASE, "--user", LOGIN,
                 "--password-file", os.path.join(folder, "secret", "redshift-password"),
-                "--ready-file", ready], environment=environment)
+                "--ready-file", ready]
+               + [word for role in ROLES for word in ("--role", role + "=" + keys)],
+               environment=environment)
     part.wait(lambda: os.path.exists(ready) and answers(ports["redshift"]))
 
 
@@ -551,6 +558,8 @@ def variables(folder):
             "LOCAL_REDSHIFT_USER": LOGIN,
             "LOCAL_REDSHIFT_PASSWORD": secret(folder, "redshift-password"),
             "LOCAL_REDSHIFT_DATABASE": DATABASE,
+            "LOCAL_REDSHIFT_ROLE": ROLE,
+            "LOCAL_REDSHIFT_ROLE_CHAIN": ROLES[2],
         })
     return values
 

@@ -75,6 +75,7 @@ PORTS = [{"port": int, "protocol": str}]
 KUBERNETES = {
     "StatefulSet": {"serviceName": str, "replicas": int, "selector": {"matchLabels": LABELS}, "template": {
         "metadata": {"labels": LABELS}, "spec": {
+            "serviceAccountName": str,
             "automountServiceAccountToken": bool, "terminationGracePeriodSeconds": int,
             "securityContext": SECURITY,
             "containers": [{
@@ -89,6 +90,7 @@ KUBERNETES = {
             "accessModes": [str], "resources": {"requests": {"storage": str}}}}]},
     "Service": {"clusterIP": str, "publishNotReadyAddresses": bool, "selector": LABELS,
                 "ports": [{"name": str, "port": int, "targetPort": str}]},
+    "ServiceAccount": None,
     "NetworkPolicy": {"podSelector": {"matchLabels": LABELS}, "policyTypes": [str],
                       "ingress": [{"from": ANY, "ports": PORTS}], "egress": [{"ports": PORTS}]},
 }
@@ -155,9 +157,16 @@ class Kubernetes(unittest.TestCase):
     def test_keys_exist(self):
         self.assertEqual(set(self.MANIFESTS), set(KUBERNETES))
         for kind, manifest in self.MANIFESTS.items():
-            schema = {"apiVersion": str, "kind": str, "spec": KUBERNETES[kind],
+            body = {"spec": KUBERNETES[kind]} if KUBERNETES[kind] else {"automountServiceAccountToken": bool}
+            schema = {"apiVersion": str, "kind": str, **body,
                       "metadata": {"name": str, "labels": LABELS, "annotations": LABELS}}
             self.assertEqual(list(complaints(manifest, schema, kind)), [])
+
+    def test_the_account_gives_a_role_and_no_token_for_kubernetes(self):
+        account = self.MANIFESTS["ServiceAccount"]
+        self.assertEqual(account["metadata"]["name"], self.pod["serviceAccountName"])
+        self.assertRegex(account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"], r"^arn:aws:iam::\d+:role/")
+        self.assertIs(account["automountServiceAccountToken"], False)
 
     def test_one_instance_without_root_and_without_a_root_file_system_to_write_to(self):
         self.assertEqual(self.MANIFESTS["StatefulSet"]["spec"]["replicas"], 1)

@@ -52,6 +52,14 @@ class Bucket(unittest.TestCase):
             allowed |= actions
         self.assertEqual(allowed, needed)
 
+    def test_a_kms_key_is_used_to_make_objects_and_parts_and_to_read(self):
+        # Amazon S3 User Guide, "Required AWS KMS permissions": an upload in parts decrypts, too.
+        self.assertIn("x-amz-server-side-encryption-aws-kms-key-id", read("src", "s3", "call.c"))
+        policy = json.loads(read("deploy", "s3-policy-kms.json"))
+        self.assertEqual([(statement["Effect"], set(statement["Action"])) for statement in policy["Statement"]],
+                         [("Allow", {"kms:GenerateDataKey", "kms:Decrypt"})])
+        self.assertTrue(policy["Statement"][0]["Resource"].startswith("arn:aws:kms:"))
+
     def test_the_lifecycle_waits_longer_than_a_task_may_stand_still(self):
         rules = json.loads(read("deploy", "s3-lifecycle.json"))["Rules"]
         self.assertTrue(all(rule["Filter"]["Prefix"] == "BUCKET_PATH/" and rule["Status"] == "Enabled"

@@ -284,7 +284,20 @@ static const char *endpoint_of_process(void)
     return NULL;
 }
 
-/* No role is attached to the sandbox, which is Redshift's answer to most roles too. */
+/* Takes the keys of the statement's role, when it is attached. */
+static bool take_role(struct load *l)
+{
+    for (int i = 0; i < l->ctx->role_count; i++) {
+        const struct copy_role *role = &l->ctx->roles[i];
+        if (strcmp(role->name, l->st.iam_role) == 0) {
+            l->st.access_key_id = strdup(role->access_key_id);
+            l->st.secret_access_key = strdup(role->secret_access_key);
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool refuse_role(struct load *l)
 {
     const char *role = l->st.iam_role;
@@ -292,7 +305,7 @@ static bool refuse_role(struct load *l)
         copy_fail(l->ret, "XX000", "No default IAM role is associated with the cluster");
     } else {
         copy_fail(l->ret, "XX000",
-                  "User is not authorized to assume IAM Role %.1000s: no role is attached to "
+                  "User is not authorized to assume IAM Role %.1000s: it is not attached to "
                   "redshift-sandbox",
                   role);
     }
@@ -377,7 +390,7 @@ static void set_up(struct load *l)
 
 static bool load(struct load *l)
 {
-    if (l->st.iam_role != NULL) {
+    if (l->st.iam_role != NULL && !take_role(l)) {
         return refuse_role(l);
     }
     if (!begin_transaction(l) || !copy_table_read(l->ctx, &l->st, &l->table, l->ret) ||

@@ -12,6 +12,12 @@
 
 struct backend;
 
+/* A role that is attached to the cluster, or a chain of them as its whole text ("arn1,arn2"), or
+ * "default"; and the keys that it stands for. */
+struct copy_role {
+    char *name, *access_key_id, *secret_access_key;
+};
+
 struct copy_context {
     /* Where the client's own transaction runs: the table is looked up, locked and filled here,
      * with the client's rights. */
@@ -21,7 +27,9 @@ struct copy_context {
     struct backend *side;
     bool case_sensitive;              /* enable_case_sensitive_identifier */
     bool json_parse_truncate_strings; /* over-long strings in SUPER are cut, not refused */
-    bool discards_rows;      /* lines are counted, not looked at and not kept: for benches */
+    bool discards_rows;            /* lines are counted, not looked at and not kept: for benches */
+    const struct copy_role *roles; /* that COPY may use */
+    int role_count;
     const char *search_path; /* as SHOW search_path prints it; NULL: the session's own */
 };
 

@@ -4,10 +4,12 @@
 /* What the whole program knows: the same for every connection, read-only after the start. */
 
 #include "sandbox/backend.h"
+#include "sandbox/copy.h"
 
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
+#define GATEWAY_ROLES_MAX 8
 #define GATEWAY_REDSHIFT_VERSION "1.0.119211"
 
 struct gateway {
@@ -19,7 +21,9 @@ struct gateway {
     bool require_tls;
     bool digest; /* demand authentication code 13, which stock libpq does not know */
     bool case_sensitive;
-    bool discards_rows; /* COPY counts lines and keeps none */
+    bool discards_rows;                        /* COPY counts lines and keeps none */
+    struct copy_role roles[GATEWAY_ROLES_MAX]; /* attached to the cluster */
+    int role_count;
     SSL_CTX *tls;
 };
 

@@ -52,6 +52,7 @@ static void print_usage(void)
         "         [--isolation snapshot|serializable] [--require-tls] [--auth md5|digest]\n"
         "         [--case-sensitive] [--discard-rows] [--ready-file FILE] [--certificate-out "
         "FILE]\n"
+        "         [--role NAME=ACCESS_KEY_ID:SECRET_FILE]...\n"
         "With --discard-rows COPY counts lines and keeps none: a warehouse that costs next to "
         "nothing,\n"
         "for benches. COPY reads from the endpoint in AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL.\n",
@@ -62,6 +63,41 @@ static bool choose(const char *value, const char *off, const char *on, bool *ret
 {
     *ret = strcmp(value, on) == 0;
     return *ret || strcmp(value, off) == 0;
+}
+
+/* The first line of the file. */
+static char *read_password(const char *path)
+{
+    char line[1024];
+    FILE *file = fopen(path, "r");
+
+    if (file == NULL) {
+        return NULL;
+    }
+    bool ok = fgets(line, sizeof line, file) != NULL;
+    (void)fclose(file);
+    if (!ok) {
+        return NULL;
+    }
+    line[strcspn(line, "\r\n")] = '\0';
+    return strdup(line);
+}
+
+/* NAME=ACCESS_KEY_ID:SECRET_FILE; a name has colons (and no equals sign), a key has none. */
+static bool take_role(struct gateway *g, const char *value)
+{
+    const char *equals = strchr(value, '=');
+    const char *colon = equals != NULL ? strchr(equals, ':') : NULL;
+    struct copy_role *role = &g->roles[g->role_count];
+
+    if (colon == NULL || g->role_count == GATEWAY_ROLES_MAX) {
+        return false;
+    }
+    role->name = strndup(value, (size_t)(equals - value));
+    role->access_key_id = strndup(equals + 1, (size_t)(colon - equals) - 1);
+    role->secret_access_key = read_password(colon + 1);
+    g->role_count++;
+    return role->secret_access_key != NULL;
 }
 
 static bool take_argument(struct arguments *a, int option, const char *value)
@@ -107,6 +143,8 @@ static bool take_argument(struct arguments *a, int option, const char *value)
     case 'r':
         a->ready_file = value;
         return true;
+    case 'R':
+        return take_role(g, value);
     case 'o':
         a->certificate_out = value;
         return true;
@@ -131,6 +169,7 @@ static bool read_arguments(int argc, char **argv, struct arguments *a)
         {"case-sensitive", no_argument, NULL, 'c'},
         {"discard-rows", no_argument, NULL, 'n'},
         {"ready-file", required_argument, NULL, 'r'},
+        {"role", required_argument, NULL, 'R'},
         {"certificate-out", required_argument, NULL, 'o'},
         {NULL, 0, NULL, 0},
     };
@@ -145,24 +184,6 @@ static bool read_arguments(int argc, char **argv, struct arguments *a)
            a->gateway.superuser.port != 0 && a->gateway.superuser.user != NULL &&
            a->gateway.database != NULL && a->gateway.user != NULL && a->password_file != NULL &&
            strcmp(a->gateway.user, a->gateway.superuser.user) != 0;
-}
-
-/* The first line of the file. */
-static char *read_password(const char *path)
-{
-    char line[1024];
-    FILE *file = fopen(path, "r");
-
-    if (file == NULL) {
-        return NULL;
-    }
-    bool ok = fgets(line, sizeof line, file) != NULL;
-    (void)fclose(file);
-    if (!ok) {
-        return NULL;
-    }
-    line[strcspn(line, "\r\n")] = '\0';
-    return strdup(line);
 }
 
 /* ------------------------------------------------------------------------------- listening */
@@ -344,5 +365,10 @@ int main(int argc, char **argv)
     accept_all(&a.gateway, listener, &unblocked);
     SSL_CTX_free(a.gateway.tls);
     free(a.gateway.password);
+    for (int i = 0; i < a.gateway.role_count; i++) {
+        free(a.gateway.roles[i].name);
+        free(a.gateway.roles[i].access_key_id);
+        free(a.gateway.roles[i].secret_access_key);
+    }
     return EXIT_SUCCESS;
 }

@@ -692,6 +692,8 @@ static bool run_copy(struct session *s, const char *text)
             strcmp(session_setting(s, "json_parse_truncate_strings"), "on") == 0,
         .discards_rows = s->gateway->discards_rows,
         .search_path = session_setting(s, "search_path"),
+        .roles = s->gateway->roles,
+        .role_count = s->gateway->role_count,
     };
 
     if (side == NULL) {

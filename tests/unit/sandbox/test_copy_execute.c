@@ -371,8 +371,16 @@ static int set_up(void **state)
 static struct copy_outcome copy_as(struct backend *session, bool case_sensitive, const char *sql)
 {
     static struct copy_outcome outcome;
-    struct copy_context ctx = {
-        .session = session, .side = pg.side, .case_sensitive = case_sensitive};
+    static char first[] = "default";
+    static char second[] = "arn:aws:iam::1:role/a,arn:aws:iam::2:role/b";
+    static char id[] = "AKIDTEST";
+    static char key[] = "hushhush";
+    const struct copy_role roles[] = {{first, id, key}, {second, id, key}};
+    struct copy_context ctx = {.session = session,
+                               .side = pg.side,
+                               .case_sensitive = case_sensitive,
+                               .roles = roles,
+                               .role_count = 2};
     copy_execute(&ctx, sql, &outcome);
     assert_null(strstr(outcome.message, "hush"));
     assert_null(strstr(outcome.detail, "hush"));
@@ -635,11 +643,24 @@ static void what_cannot_be_a_target_is_refused(void **state)
                   "XX000", "not authorized to assume IAM Role arn:aws:iam::1:role/r");
 }
 
+static void a_role_that_is_attached_reads_the_bucket(void **state)
+{
+    SKIP_WITHOUT_POSTGRES();
+    assert_loaded(copy("COPY t FROM 's3://b/a/' IAM_ROLE default JSON 'auto'"), 4);
+    assert_loaded(copy("COPY t FROM 's3://b/a/' IAM_ROLE "
+                       "'arn:aws:iam::1:role/a,arn:aws:iam::2:role/b' JSON 'auto'"),
+                  4);
+    /* a part of a chain is no chain */
+    assert_failed(copy("COPY t FROM 's3://b/a/' IAM_ROLE 'arn:aws:iam::1:role/a' JSON 'auto'"),
+                  "XX000", "not authorized to assume IAM Role arn:aws:iam::1:role/a");
+}
+
 #define STORY(name) cmocka_unit_test_setup(name, set_up)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORY(a_role_that_is_attached_reads_the_bucket),
         STORY(rows_may_be_counted_and_discarded),
         STORY(a_prefix_loads_all_that_begins_with_it),
         STORY(a_manifest_loads_a_file_as_often_as_it_is_listed),
