@@ -132,6 +132,10 @@ struct run {
     ",\"dbt_job_trigger\":{\"job_id\":\"1\",\"account_id\":\"2\",\"api_key\":\"" DBT_KEY "\","     \
     "\"access_url\":\"http://127.0.0.1:1\"}"
 
+#define SESSION_TOKEN "session-token-4711+/abcdefghijklmnop=="
+#define SESSION_TOKEN_OPTION(more)                                                                 \
+    ",\"advanced\":{\"aws_session_token\":\"" SESSION_TOKEN "\"" more "}"
+
 static const struct run runs[] = {
     {.what = "a good run",
      .codec = "proto",
@@ -145,6 +149,20 @@ static const struct run runs[] = {
      .format = "text",
      .config = {.hard_delete = true},
      .last_words = " info  transaction summary round=0 took="},
+    {.what = "a session token, in COPY as well",
+     .codec = "json",
+     .mode = "v2",
+     .format = "json",
+     .config = {.extra = SESSION_TOKEN_OPTION("")},
+     .last_words = "transaction summary"},
+    {.what = "a role of nobody, and STS out of reach",
+     .codec = "proto",
+     .mode = "v1",
+     .format = "text",
+     .config = {.extra = SESSION_TOKEN_OPTION(
+                    ",\"aws_role_arn\":\"arn:aws:iam::1:role/r\",\"aws_external_id\":\"e\"")},
+     .must_fail = true,
+     .last_words = "the role arn:aws:iam::1:role/r, with keys from the configuration"},
     {.what = "a wrong password",
      .codec = "proto",
      .mode = "v1",
@@ -201,6 +219,7 @@ static void drive(struct story *story, const struct run *run)
 
     ledger_make(story, &plan, &ledger);
     assert_int_equal(setenv("METRICS_ADDRESS", "127.0.0.1:0", 1), 0);
+    assert_int_equal(setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1", 1), 0);
     assert_int_equal(setenv("FLOW_CAPTURE", story_path(story, "capture"), 1), 0);
     const struct story_drive how = {
         .label = "runtime",
@@ -235,6 +254,7 @@ static void no_secret_is_in_anything_that_a_run_writes(void **state)
         add_secret(&secrets, "the wrong password", WRONG_PASSWORD);
         add_secret(&secrets, "the wrong S3 secret", WRONG_SECRET);
         add_secret(&secrets, "the dbt key", DBT_KEY);
+        add_secret(&secrets, "the session token", SESSION_TOKEN);
         print_message("%s\n", runs[i].what);
         drive(story, &runs[i]);
         if (search_folder(story, &secrets, story->dir) < 3) {

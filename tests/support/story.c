@@ -410,21 +410,21 @@ const char *story_config(struct story *story, const char *name, const struct sto
 {
     return story_write(
         story, name,
-        story_text(story,
-                   "{\"address\":\"%s\",\"user\":\"%s\",\"password\":\"%s\",\"database\":\"%s\","
-                   "\"schema\":\"%s\",\"bucket\":\"%s\",\"awsAccessKeyId\":\"%s\","
-                   "\"awsSecretAccessKey\":\"%s\",\"region\":\"%s\",\"bucketPath\":\"%s\","
-                   "\"hardDelete\":%s,\"syncSchedule\":%s%s}\n",
-                   or_local(config->address, "LOCAL_REDSHIFT_ADDRESS"),
-                   story_environment("LOCAL_REDSHIFT_USER"),
-                   or_local(config->password, "LOCAL_REDSHIFT_PASSWORD"),
-                   or_local(config->database, "LOCAL_REDSHIFT_DATABASE"), story->schema,
-                   or_local(config->bucket, "LOCAL_S3_BUCKET"), story_environment("LOCAL_S3_KEY"),
-                   or_local(config->secret, "LOCAL_S3_SECRET"),
-                   story_environment("LOCAL_S3_REGION"), story->prefix,
-                   config->hard_delete ? "true" : "false",
-                   config->sync_schedule ? config->sync_schedule : "{\"syncFrequency\":\"0s\"}",
-                   config->extra ? config->extra : ""));
+        story_text(
+            story,
+            "{\"address\":\"%s\",\"user\":\"%s\",\"password\":\"%s\",\"database\":\"%s\","
+            "\"schema\":\"%s\",\"bucket\":\"%s\",\"awsAccessKeyId\":\"%s\","
+            "\"awsSecretAccessKey\":\"%s\",\"region\":\"%s\",\"bucketPath\":\"%s\","
+            "\"hardDelete\":%s,\"syncSchedule\":%s%s}\n",
+            or_local(config->address, "LOCAL_REDSHIFT_ADDRESS"),
+            story_environment("LOCAL_REDSHIFT_USER"),
+            or_local(config->password, "LOCAL_REDSHIFT_PASSWORD"),
+            or_local(config->database, "LOCAL_REDSHIFT_DATABASE"), story->schema,
+            or_local(config->bucket, "LOCAL_S3_BUCKET"), or_local(config->key, "LOCAL_S3_KEY"),
+            or_local(config->secret, "LOCAL_S3_SECRET"), story_environment("LOCAL_S3_REGION"),
+            story->prefix, config->hard_delete ? "true" : "false",
+            config->sync_schedule ? config->sync_schedule : "{\"syncFrequency\":\"0s\"}",
+            config->extra ? config->extra : ""));
 }
 
 static const char *start_gateway(struct story *story,

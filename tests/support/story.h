@@ -86,7 +86,7 @@ bool story_wait_file(struct story *story, const char *path, unsigned seconds);
 struct story_config {
     const char *address;  /* NULL: the sandbox */
     const char *password; /* NULL, and so on: the right one */
-    const char *database, *bucket, *secret;
+    const char *database, *bucket, *key, *secret;
     bool hard_delete;
     const char *sync_schedule; /* a JSON object; NULL: acknowledge at once */
     const char *extra;         /* further members, with a leading comma, or NULL */
