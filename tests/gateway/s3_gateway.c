@@ -469,6 +469,31 @@ static void make_error(struct answer *answer, unsigned status, const char *words
     }
 }
 
+/* What the bucket would say if it had written or deleted. */
+static void make_success(const struct exchange *x, struct answer *answer)
+{
+    const bool is_gone = strcmp(x->method, "DELETE") == 0;
+    const char *root =
+        strcmp(x->step, "complete") == 0 ? "CompleteMultipartUploadResult" : "DeleteResult";
+
+    answer->status = is_gone ? 204 : 200;
+    answer->body.len = 0;
+    add_text(&answer->body, "");
+    if (strcmp(x->method, "POST") == 0) {
+        add_text(&answer->body, "<");
+        add_text(&answer->body, root);
+        add_text(&answer->body, "><ETag>\"0123456789abcdef0123456789abcdef\"</ETag></");
+        add_text(&answer->body, root);
+        add_text(&answer->body, ">");
+    }
+    finish_own(answer);
+    if (is_gone) {
+        remove_header(&answer->head, "Content-Length");
+    } else {
+        set_header(&answer->head, "ETag", "\"0123456789abcdef0123456789abcdef\"");
+    }
+}
+
 /* The answer to a deletion in which each key of the request failed. */
 static void make_key_errors(const struct exchange *x, struct answer *answer, const char *code)
 {
@@ -594,6 +619,11 @@ static enum course run_before(struct exchange *x, const struct rule *rule, struc
     if (is_word(rule, "blanks", &rest)) {
         trace(x, "blanks");
         return send_blanks(x, rest) ? ANSWERED : OVER;
+    }
+    if (is_word(rule, "swallow", &rest)) {
+        trace(x, "swallow");
+        make_success(x, answer);
+        return send_answer(x, answer, false) ? ANSWERED : OVER;
     }
     if (is_word(rule, "errors", &rest)) {
         trace(x, "errors");

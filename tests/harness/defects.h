@@ -27,4 +27,19 @@
 /* The answer comes before the apply. */
 #define FLOW_ACK_BEFORE_APPLY "acknowledge before run acknowledge-early\n"
 
+/* A file is taken for uploaded, and the bucket never got it. */
+#define S3_UPLOAD_UNCHECKED "put.data#9 before run swallow\n"
+
+/* The same of the list of files that COPY reads. */
+#define S3_MANIFEST_UNCHECKED "put.manifest#5 before run swallow\n"
+
+/* A failure that passes ends the process. */
+#define S3_GIVES_UP "put.data#9 before kill %9\n"
+
+/* Nothing is ever deleted. */
+#define S3_LEAK "delete before run swallow\n"
+
+/* A deletion that fails ends the process. */
+#define S3_DELETE_FATAL "delete#2 before kill %9\n"
+
 #endif

@@ -4,6 +4,6 @@
 
 #include <stddef.h>
 
-extern const struct group group_BL, group_PK;
+extern const struct group group_BL, group_PK, group_SE;
 
-const struct group *const all_groups[] = {&group_BL, &group_PK, NULL};
+const struct group *const all_groups[] = {&group_BL, &group_PK, &group_SE, NULL};

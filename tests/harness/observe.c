@@ -27,7 +27,8 @@ struct observer {
     pthread_t thread;
     int listener, stop[2];
     unsigned arm, acknowledged;
-    PGconn *reader; /* takes the snapshots; NULL: not connected */
+    unsigned last_group; /* acknowledged; a transaction without documents promises it again */
+    PGconn *reader;      /* takes the snapshots; NULL: not connected */
     const char *armed;
 };
 
@@ -84,6 +85,13 @@ take_snapshot(const struct observer *observer, PGconn *conn, int64_t *ret_sum, i
     return is_there;
 }
 
+/* PostgreSQL shows a table empty to a snapshot that is older than an ALTER TABLE which has written
+ * it anew, as widening a column does there. The next snapshot is younger. */
+static bool has_empty_table(const int64_t groups[4])
+{
+    return !groups[0] || !groups[1] || !groups[2] || !groups[3];
+}
+
 static void look(struct observer *observer)
 {
     int64_t sum, groups[4];
@@ -96,7 +104,8 @@ static void look(struct observer *observer)
         observer->reader = NULL;
         return;
     }
-    if (!take_snapshot(observer, observer->reader, &sum, groups)) {
+    if (!take_snapshot(observer, observer->reader, &sum, groups) ||
+        (has_empty_table(groups) && !take_snapshot(observer, observer->reader, &sum, groups))) {
         return;
     }
     if (sum != 0) {
@@ -148,6 +157,7 @@ static void hear(struct observer *observer, const char *line)
                             group, groups[i]);
             }
         }
+        observer->last_group = group;
         if (group > 0 && ++observer->acknowledged == observer->arm) {
             arm(observer);
         }
@@ -155,7 +165,7 @@ static void hear(struct observer *observer, const char *line)
     }
     if (look_afresh(observer, groups)) {
         for (unsigned i = 0; i < 4; i++) {
-            if (groups[i] >= (int64_t)group) {
+            if (groups[i] >= (int64_t)group && group > observer->last_group) {
                 trial_finds(trial, 16, "group %u is not committed, and a reader sees it", group);
             }
         }
