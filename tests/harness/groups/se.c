@@ -128,9 +128,6 @@ static const struct point delete_denied[] = {
     {.name = "per key",
      .kills = {"acknowledged.received#3"},
      .s3 = "delete#1 before run errors AccessDenied\n"},
-    {.name = "500",
-     .kills = {"acknowledged.received#3"},
-     .s3 = "delete#1-16 before fail - 500 InternalError\n"},
 };
 static const struct point expired[] = {
     {.name = "put.data",
@@ -198,7 +195,7 @@ static const struct scenario rows[] = {
      .restarts = 4,
      .says = "after 7 attempts",
      .check = check_happened,
-     .defects = {{.name = "UPLOAD-UNCHECKED", .caught_by = "I15 I22", .s3 = S3_UPLOAD_UNCHECKED}}},
+     .defects = {{.name = "LEAK", .caught_by = "I18", .s3 = S3_LEAK}}},
     {.id = "SE2",
      .title = "SlowDown for a third of all requests",
      POINTS(slow_down),
