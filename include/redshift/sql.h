@@ -126,6 +126,10 @@ void rs_sql_copy_temp(struct buf *out,
                       enum rs_temp kind,
                       const struct rs_copy *copy);
 void rs_sql_copy_target(struct buf *out, const struct rs_table *table, const struct rs_copy *copy);
+/* Of one file with one member, n, into a temporary table of its own: can the cluster read there? */
+void rs_sql_create_proof(struct buf *out);
+void rs_sql_copy_proof(struct buf *out, const struct rs_copy *copy);
+void rs_sql_drop_proof(struct buf *out);
 void rs_sql_copy_count(struct buf *out); /* SELECT pg_last_copy_count() */
 void rs_sql_merge(struct buf *out, const struct rs_table *table, unsigned binding);
 void rs_sql_delete(struct buf *out, const struct rs_table *table, unsigned binding);

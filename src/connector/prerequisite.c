@@ -1,26 +1,30 @@
 /*
- * connector/prerequisite: two small trials. In: the world of a configuration. Out: a connection to
- * the warehouse, or the list of what is wrong. It knows no tables.
+ * connector/prerequisite: two small trials and a third. In: the world of a configuration. Out: a
+ * connection to the warehouse, or the list of what is wrong. It knows no tables.
  *
- *      TRYING -> done, or -> CLOSING -> done
+ *      TRYING -> PROVING -> done
+ *         \---------\-> CLOSING -> done
  *
  *   warehouse: connect            within the connection's own time limit
  *   bucket:    put, get, delete   one after the other, within a limit for all
+ *   both:      COPY               when nothing is wrong with either: connector/proof
  */
 
 #include "connector/prerequisite.h"
 
 #include "base/random.h"
 #include "base/text.h"
+#include "connector/proof.h"
 #include "runtime/timer.h"
 
-#define TRIAL_STATES(X) X(BEGINNING) X(TRYING) X(CLOSING)
+#define TRIAL_STATES(X) X(BEGINNING) X(TRYING) X(PROVING) X(CLOSING)
 #define TRIAL_ENUM(name) TRIAL_##name,
 enum trial_state { TRIAL_STATES(TRIAL_ENUM) };
 static const char *const trial_state_names[] = {TRIAL_STATES(OP_STATE_NAME)};
 static const uint32_t trial_moves[] = {
     [TRIAL_BEGINNING] = OP_MOVE(TRIAL_TRYING),
-    [TRIAL_TRYING] = OP_MOVE(TRIAL_CLOSING),
+    [TRIAL_TRYING] = OP_MOVE(TRIAL_PROVING) | OP_MOVE(TRIAL_CLOSING),
+    [TRIAL_PROVING] = OP_MOVE(TRIAL_CLOSING),
 };
 
 /* A client that gets no answer would go on trying for minutes. */
@@ -44,6 +48,10 @@ struct trial {
     struct span key;
     struct timer *limit;
     const char *bucket_problem;
+
+    struct op *proof; /* under way, or NULL */
+    struct op_reply proof_reply;
+    const char *proof_problem;
 
     op_done_fn *done;
     void *ctx;
@@ -211,6 +219,11 @@ static void conn_closed(void *ctx)
 
 static struct error *verdict(const struct trial *self)
 {
+    if (self->proof_problem) {
+        return error_new(ERROR_INPUT, ERROR_CONFIG,
+                         "the materialization cannot run because of the following:\n - %s",
+                         self->proof_problem);
+    }
     if (!self->warehouse_problem && !self->bucket_problem) {
         return NULL;
     }
@@ -222,7 +235,8 @@ static struct error *verdict(const struct trial *self)
                      self->bucket_problem ? self->bucket_problem : "");
 }
 
-static void conclude(struct trial *self)
+/* Both trials are over. */
+static void go_on(struct trial *self)
 {
     if (!self->op.cancel_asked) {
         op_fail(&self->op, verdict(self));
@@ -232,7 +246,32 @@ static void conclude(struct trial *self)
         op_set_state(&self->op, TRIAL_CLOSING);
         return;
     }
-    *self->ret_conn = self->conn;
+    op_reply_expect(&self->proof_reply, &self->op);
+    self->proof = proof_start(self->world, self->arena, &self->conn, &self->proof_problem,
+                              op_reply_done, &self->proof_reply);
+    op_set_state(&self->op, TRIAL_PROVING);
+}
+
+static void look_at_proof(struct trial *self)
+{
+    struct error *err;
+
+    if (!op_reply_take(&self->proof_reply, &err)) {
+        if (self->op.cancel_asked) {
+            op_cancel(self->proof);
+        }
+        return;
+    }
+    error_drop(err, "it can only say that it was cancelled");
+    if (!self->op.cancel_asked) {
+        op_fail(&self->op, verdict(self));
+    }
+    if (op_must_stop(&self->op) && self->conn) {
+        pgc_close(self->conn, conn_closed, self);
+        op_set_state(&self->op, TRIAL_CLOSING);
+        return;
+    }
+    *self->ret_conn = self->conn; /* NULL unless all is well */
     op_finish(&self->op);
 }
 
@@ -254,8 +293,11 @@ static void trial_step(struct op *op)
         look_at_warehouse(self);
         look_at_bucket(self);
         if ((self->conn_answered || op->cancel_asked) && !self->call) {
-            conclude(self);
+            go_on(self);
         }
+        break;
+    case TRIAL_PROVING:
+        look_at_proof(self);
         break;
     case TRIAL_CLOSING:
         look_at_warehouse(self); /* a connect that was interrupted answers too */

@@ -3,8 +3,8 @@
 
 /*
  * Can this task run at all? The warehouse must let us in, and the bucket must let us write, read
- * and delete; both are tried side by side. What is wrong is said in words for the person who wrote
- * the configuration.
+ * and delete; both are tried side by side. Then the cluster must be able to read the bucket. What
+ * is wrong is said in words for the person who wrote the configuration.
  */
 
 #include "connector/world.h"

@@ -20,6 +20,7 @@ struct world {
     struct way *way;             /* NULL: the warehouse is reached directly */
     struct s3 *s3;
     struct figures *figures;
+    uint64_t proof_limit_ms; /* of the COPY that Validate tries; 0: a minute */
 };
 
 /* ERROR_CONFIG when the bucket's endpoint is none, or the tunnel's, or the source

@@ -459,6 +459,25 @@ void rs_sql_copy_target(struct buf *out, const struct rs_table *table, const str
     buf_add_str(out, " COMPUPDATE OFF");
 }
 
+#define PROOF_TABLE "flow_temp_proof"
+
+void rs_sql_drop_proof(struct buf *out)
+{
+    buf_add_str(out, "DROP TABLE " PROOF_TABLE);
+}
+
+void rs_sql_create_proof(struct buf *out)
+{
+    buf_add_str(out, "CREATE TEMP TABLE " PROOF_TABLE " (n BIGINT) DISTSTYLE EVEN");
+}
+
+void rs_sql_copy_proof(struct buf *out, const struct rs_copy *copy)
+{
+    buf_add_str(out, "COPY " PROOF_TABLE);
+    add_copy(out, copy);
+    buf_add_str(out, " COMPUPDATE OFF STATUPDATE OFF");
+}
+
 static void add_copy(struct buf *out, const struct rs_copy *copy)
 {
     /* Room for all at once: growing later would leave copies of the keys in freed memory. */

@@ -16,6 +16,8 @@
 static const struct {
     const char *step, *first, *second;
 } patterns[] = {
+    {"proof.copy", "^COPY flow_temp_proof ", NULL}, /* what Validate tries */
+    {"proof", "flow_temp_proof", NULL},
     {"set", "^SET ", NULL},
     {"show", "^SHOW ", NULL},
     {"catalog", "information_schema", NULL},
@@ -53,7 +55,7 @@ const char *const step_names[] = {
     "create",    "column", "widen",      "begin",     "lock",       "check",    "owner",
     "del.temp",  "temp",   "del.copy",   "temp.copy", "put.direct", "count",    "del.exec",
     "put.merge", "drop",   "load.query", "token",     "commit",     "rollback", "explain",
-    "trunc",     "other",  NULL};
+    "trunc",     "proof",  "proof.copy", "other",     NULL};
 
 static bool matches(const char *sql, const char *part)
 {

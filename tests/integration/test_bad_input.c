@@ -34,13 +34,14 @@ static const char *last_line(char *text)
     return newline ? newline + 1 : text;
 }
 
-static bool check_secrets(struct story *story, const char *what, const char *const *secrets)
+static bool
+check_secrets(struct story *story, const char *label, const char *what, const char *const *secrets)
 {
     const char *const endings[] = {"out", "err"};
 
     for (unsigned e = 0; e < 2; e++) {
-        const char *text =
-            story_read(story, story_path(story, story_text(story, "case.%s", endings[e])), NULL);
+        const char *text = story_read(
+            story, story_path(story, story_text(story, "%s.%s", label, endings[e])), NULL);
         for (unsigned i = 0; secrets[i]; i++) {
             if (strstr(text, secrets[i])) {
                 return story_complain(story, "%s: a secret stands in its std%s", what, endings[e]);
@@ -51,11 +52,12 @@ static bool check_secrets(struct story *story, const char *what, const char *con
 }
 
 /* part: of the message; NULL: any. */
-static bool expect_failure(struct story *story,
-                           const char *what,
-                           struct story_process *process,
-                           const char *part,
-                           unsigned seconds)
+static bool expect_failure_of(struct story *story,
+                              const char *label,
+                              const char *what,
+                              struct story_process *process,
+                              const char *part,
+                              unsigned seconds)
 {
     const char *const secrets[] = {story_environment("LOCAL_REDSHIFT_PASSWORD"),
                                    story_environment("LOCAL_S3_SECRET"), "wrong-pass-4711",
@@ -74,7 +76,16 @@ static bool expect_failure(struct story *story,
         return story_complain(story, "%s: the last line is no fatal one with \"%s\": %.500s", what,
                               part ? part : "", line);
     }
-    return check_secrets(story, what, secrets);
+    return check_secrets(story, label, what, secrets);
+}
+
+static bool expect_failure(struct story *story,
+                           const char *what,
+                           struct story_process *process,
+                           const char *part,
+                           unsigned seconds)
+{
+    return expect_failure_of(story, "case", what, process, part, seconds);
 }
 
 /* ---------------------------------------------------------------- bytes */
@@ -255,12 +266,75 @@ static void a_configuration_that_cannot_work_says_why(void **state)
     story_end(story);
 }
 
+/* ---------------------------------------------------------------- what the cluster can read */
+
+static struct story_process *
+start_validate(struct story *story, const char *label, const char *rules)
+{
+    const char *address = story_gateway(story, story_text(story, "%s-gateway", label), rules);
+    const struct story_config how = {.address = address};
+
+    if (!address) {
+        return NULL;
+    }
+    const char *config =
+        story_read(story, story_config(story, story_text(story, "%s.json", label), &how), NULL);
+    const char *request = story_write(
+        story, story_text(story, "%s.request", label),
+        story_text(story,
+                   "{\"validate\":{\"name\":\"acme/warehouse\",\"connectorType\":\"IMAGE\","
+                   "\"config\":%.*s,\"bindings\":[]}}\n",
+                   (int)strcspn(config, "\n"), config));
+    return run_connector(story, label, "json", request);
+}
+
+/* Our own requests to the bucket are good in all of them; the COPY that the cluster is sent is
+ * changed on its way, so that what S3 says to it is real. */
+static void a_cluster_that_cannot_read_the_bucket_is_told_why(void **state)
+{
+    static const struct {
+        const char *label, *rule, *part;
+    } rows[] = {
+        {"wrongkey", "proof.copy rewrite aws_secret_access_key==>aws_secret_access_key=x\n",
+         "S3 refuses the secret key that the cluster was given"},
+        {"nobucket", "proof.copy rewrite FROM 's3://=>FROM 's3://no-such-\n",
+         "COPY cannot read bucket"},
+        {"region",
+         "proof.copy before fail - XX000 S3ServiceException:The bucket you are attempting "
+         "to access must be addressed using the specified endpoint.,Status 301\n",
+         "in another region than the one configured"},
+        {"role",
+         "proof.copy before fail - XX000 User arn:aws:redshift is not authorized to assume "
+         "IAM Role arn:aws:iam::1:role/r\n",
+         "may not take on the IAM role"},
+        {"hangs", "proof.copy before stall -\n", "did not end within 60 seconds"},
+    };
+    struct story *story = story_begin("a cluster that cannot read");
+    struct story_process *processes[sizeof rows / sizeof rows[0]];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        processes[i] = start_validate(story, rows[i].label, rows[i].rule);
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0] && story_is_well(story); i++) {
+        expect_failure_of(story, rows[i].label, rows[i].label, processes[i], rows[i].part, 150);
+    }
+    struct story_process *good = start_validate(story, "good", "");
+    if (good && story_wait(story, good, 60) && story_exit_code(good) != 0) {
+        story_complain(story, "a good configuration is refused: %.1000s",
+                       story_read(story, good->err, NULL));
+    }
+    story_bucket_is_empty(story);
+    story_end(story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_that_are_no_request_are_refused),
         cmocka_unit_test(a_session_start_that_is_cut_anywhere_is_an_error),
         cmocka_unit_test(a_configuration_that_cannot_work_says_why),
+        cmocka_unit_test(a_cluster_that_cannot_read_the_bucket_is_told_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -169,16 +169,21 @@ static void a_tunnel_needs_the_port_of_the_warehouse(void **state)
         .status = 404, .body = "<Error><Code>NoSuchBucket</Code></Error>"                          \
     }
 
+/* One row was copied. */
+#define SAYS(tag, status) "expect S", "done " tag, "ready " status
+#define MADE SAYS("CREATE TABLE", "I")
+#define PROVED MADE, SAYS("COPY", "I"), SAYS("DROP TABLE", "I")
+
 struct trial_row {
     const char *sentence;
-    const char *script[6];
+    const char *script[20];
     struct http_rule rules[3];
     bool by_validate;
     const char *want; /* the whole text; NULL: it may run */
 };
 
 static const struct trial_row trial_rows[] = {
-    {"P1 all is well", LETS_IN, {PUTS, GETS, DELETES}, false, NULL},
+    {"P1 all is well", {"startup", "ok", PROVED, NULL}, {PUTS, GETS, DELETES}, false, NULL},
     {"P2 a wrong user, and nothing else",
      {"startup", "fatal 28000 no entry for this user", NULL},
      {PUTS, GETS, DELETES},
@@ -258,11 +263,89 @@ static void all_that_is_wrong_is_told_at_once(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* ---------------------------------------------------------------- what the cluster can read */
+
+struct proof_row {
+    const char *sentence;
+    const char *script[20];
+    struct http_rule rules[4];
+    const char *parts[3];
+};
+
+#define GOOD_BUCKET PUTS, GETS, DELETES
+#define FAILS(code_and_text) "expect S", "error " code_and_text, "ready I", NULL
+
+static const struct proof_row proof_rows[] = {
+    {"the cluster's keys may not read",
+     {"startup", "ok", MADE,
+      FAILS("XX000 S3ServiceException:Access Denied,Status 403,Error AccessDenied,Rid 1")},
+     {GOOD_BUCKET},
+     {"COPY cannot read bucket \"docs\" in region us-east-1: the cluster is not permitted",
+      "s3:GetObject", "The original error: copying one row from the bucket: S3ServiceException"}},
+    {"the bucket is elsewhere",
+     {"startup", "ok", MADE,
+      FAILS("XX000 S3ServiceException:The bucket you are attempting to access must be addressed "
+            "using the specified endpoint.,Status 301,Error PermanentRedirect")},
+     {GOOD_BUCKET},
+     {"another region than the one configured", "property region", "PermanentRedirect"}},
+    {"the cluster has no network",
+     {"startup", "ok", MADE, FAILS("XX000 S3CurlException: Connection timed out after 50001 ms")},
+     {GOOD_BUCKET},
+     {"no way to S3", "gateway endpoint", "50001 ms"}},
+    {"the user may make no temporary table",
+     {"startup", "ok",
+      FAILS("42501 permission denied to create temporary tables in database \"dev\"")},
+     {GOOD_BUCKET},
+     {"may not make temporary tables", "Grant TEMP", NULL}},
+    {"a cause that nobody foresaw",
+     {"startup", "ok", MADE, FAILS("XX000 something else")},
+     {GOOD_BUCKET},
+     {"COPY cannot read bucket \"docs\"", "something else", NULL}},
+    {"a COPY that hangs is cancelled, and the server says so",
+     {"startup", "ok", MADE, "expect S", "cancel", "error 57014 Query cancelled on user's request",
+      "ready I", NULL},
+     {GOOD_BUCKET},
+     {"did not end within", "no way to S3", NULL}},
+};
+
+static void a_cluster_that_cannot_read_is_told_why_and_nothing_is_left(void **state)
+{
+    unsigned wrong = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(proof_rows); i++) {
+        const struct proof_row *row = &proof_rows[i];
+        struct pgc_conn *conn = NULL;
+        struct stage stage;
+
+        set_up(&stage, row->script, row->rules, ARRAY_LEN(row->rules), ",\"database\":\"dev\"");
+        stage.world.proof_limit_ms = strstr(row->sentence, "hangs") ? 300 : 0;
+        stage.conn = &conn;
+        (void)prerequisite_start(&stage.world, stage.arena, &conn, done, &stage);
+        play(&stage);
+        bool good = stage.err && error_class_of(stage.err) == ERROR_CONFIG && !conn;
+        for (size_t k = 0; good && k < ARRAY_LEN(row->parts) && row->parts[k]; k++) {
+            good = strstr(error_text(stage.err), row->parts[k]) != NULL;
+        }
+        /* What was put: the probe, the row, its manifest. */
+        good = good && http_peer_count(stage.bucket, "PUT", NULL) == 3 &&
+               http_peer_count(stage.bucket, "DELETE", NULL) == 3;
+        if (!good) {
+            print_error("%s: %s\n", row->sentence, stage.err ? error_text(stage.err) : "all well");
+            wrong++;
+        }
+        tear_down(&stage);
+    }
+    assert_int_equal(wrong, 0);
+}
+
 /* ---------------------------------------------------------------- what exists */
 
 /* Answers to the questions about the server and to the two lists. */
 #define ASKED(folding)                                                                             \
     "startup", "ok", "expect S", "cells " folding, "cells public;sales", "ready I"
+#define PROVED_AND_ASKED(folding)                                                                  \
+    "startup", "ok", PROVED, "expect S", "cells " folding, "cells public;sales", "ready I"
 #define LISTED(columns) "expect S", "cells public|things", columns, "ready I", NULL
 #define NO_COLUMNS "rows 0", "tag SELECT"
 #define COLUMN(nullable) "cells public|things|a|character varying|" nullable "|12|"
@@ -384,7 +467,7 @@ static struct proto_collection *make_things(struct arena *arena)
 
 struct validate_row {
     const char *sentence;
-    const char *script[16];
+    const char *script[32];
     const char *resources[2];
     const char *option;   /* of field "id" in the first binding, or NULL */
     const char *parts[3]; /* of the error; none: accepted */
@@ -392,27 +475,27 @@ struct validate_row {
 
 static const struct validate_row validate_rows[] = {
     {"two bindings with tables of their own",
-     {ASKED("off"), LISTED(NO_COLUMNS)},
+     {PROVED_AND_ASKED("off"), LISTED(NO_COLUMNS)},
      {"{\"table\":\"Orders\"}", "{\"table\":\"Items\"}"},
      NULL,
      {NULL}},
     {"A36 two spellings of a table are refused, for both would write to one",
-     {ASKED("off"), LISTED(NO_COLUMNS)},
+     {PROVED_AND_ASKED("off"), LISTED(NO_COLUMNS)},
      {"{\"table\":\"Orders\"}", "{\"table\":\"orders\"}"},
      NULL,
      {"\"Orders\"", "\"orders\"", "one table"}},
     {"they are two tables where case counts",
-     {ASKED("on"), LISTED(NO_COLUMNS)},
+     {PROVED_AND_ASKED("on"), LISTED(NO_COLUMNS)},
      {"{\"table\":\"Orders\"}", "{\"table\":\"orders\"}"},
      NULL,
      {NULL}},
     {"no schema is schema public",
-     {ASKED("off"), LISTED(NO_COLUMNS)},
+     {PROVED_AND_ASKED("off"), LISTED(NO_COLUMNS)},
      {"{\"table\":\"orders\"}", "{\"table\":\"orders\",\"schema\":\"public\"}"},
      NULL,
      {"one table"}},
     {"N18 an unknown field option, and whose it is",
-     {ASKED("off"), LISTED(NO_COLUMNS)},
+     {PROVED_AND_ASKED("off"), LISTED(NO_COLUMNS)},
      {"{\"table\":\"Orders\"}", "{\"table\":\"Items\"}"},
      "{\"foo\":1}",
      {"validating binding: ", "\"id\"", "\"foo\""}},
@@ -592,6 +675,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tunnel_needs_the_port_of_the_warehouse),
         cmocka_unit_test(all_that_is_wrong_is_told_at_once),
+        cmocka_unit_test(a_cluster_that_cannot_read_is_told_why_and_nothing_is_left),
         cmocka_unit_test(what_exists_is_read_in_two_flights),
         cmocka_unit_test(bindings_are_validated_together),
         cmocka_unit_test(with_an_empty_state_a_column_is_added_at_once),

@@ -258,6 +258,21 @@ static void copy_target(struct buf *out)
     rs_sql_copy_target(out, &orders, &other);
 }
 
+static void create_proof(struct buf *out)
+{
+    rs_sql_create_proof(out);
+}
+
+static void drop_proof(struct buf *out)
+{
+    rs_sql_drop_proof(out);
+}
+
+static void copy_proof(struct buf *out)
+{
+    rs_sql_copy_proof(out, &copy);
+}
+
 static void copy_count(struct buf *out)
 {
     rs_sql_copy_count(out);
@@ -373,6 +388,9 @@ static const struct golden {
     GOLDEN(copy_temp_default_role),
     GOLDEN(copy_target_role_chain),
     GOLDEN(copy_target),
+    GOLDEN(create_proof),
+    GOLDEN(copy_proof),
+    GOLDEN(drop_proof),
     GOLDEN(copy_count),
     GOLDEN(merge),
     GOLDEN(merge_keys_only),

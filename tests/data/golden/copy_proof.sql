@@ -1,0 +1,1 @@
+COPY flow_temp_proof FROM 's3://bucket/pa''th/files.manifest' MANIFEST CREDENTIALS 'aws_access_key_id=AKEXAMPLE;aws_secret_access_key=s3cr/et+key' REGION 'eu-west-1' JSON 'auto ignorecase' GZIP DATEFORMAT 'auto' TIMEFORMAT 'auto' COMPUPDATE OFF STATUPDATE OFF

@@ -1,0 +1,1 @@
+CREATE TEMP TABLE flow_temp_proof (n BIGINT) DISTSTYLE EVEN
