@@ -40,6 +40,9 @@ struct s3_options {
 /* The http client is lent and outlives it. */
 struct s3 *s3_new(struct loop *loop, struct http_client *http, const struct s3_options *options);
 void s3_free(struct s3 *s3); /* CHECK: all calls and uploads are done */
+/* The process ends: what is under way, and what is still begun, has so much time all together and
+ * is cancelled then. What stays in the bucket is for whoever comes next. */
+void s3_give_up_within(struct s3 *s3, uint64_t limit_ms);
 
 const char *s3_bucket(const struct s3 *s3);
 const char *s3_region(const struct s3 *s3);

@@ -50,6 +50,7 @@ static void call_done(void *ctx, struct error *err)
     struct s3_call *call = ctx;
 
     call->s3->call_count--;
+    list_remove(&call->node);
     call->done(call->ctx, err);
 }
 
@@ -65,7 +66,9 @@ struct s3_call *s3_call_new(struct s3 *s3, size_t arena_bytes, op_done_fn *done,
     call->request.max_response_bytes = S3_MAX_REPLY;
     op_init(&call->op, s3->loop, &call_kind, call_done, call);
     call->timer = timer_new(&call->op);
+    call->limit = timer_new(&call->op);
     s3->call_count++;
+    list_push(&s3->calls, &call->node);
     return call;
 }
 
@@ -542,10 +545,25 @@ static void step_waiting(struct s3_call *call)
     }
 }
 
+static void look_at_limit(struct s3_call *call)
+{
+    uint64_t now_ms = loop_now_ms(call->op.loop), end_ms = call->s3->give_up_at_ms;
+
+    if (end_ms == 0 || call->op.cancel_asked) {
+        return;
+    }
+    if (now_ms >= end_ms) {
+        op_cancel(&call->op);
+    } else if (!timer_is_running(call->limit)) {
+        timer_start(call->limit, end_ms - now_ms);
+    }
+}
+
 static void call_step(struct op *op)
 {
     struct s3_call *call = CONTAINER_OF(op, struct s3_call, op);
 
+    look_at_limit(call);
     switch ((enum s3_call_state)op->state) {
     case S3_CALL_HASHING:
         step_hashing(call);

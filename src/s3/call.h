@@ -9,6 +9,8 @@
 
 #include "keyring.h"
 #include "reply.h"
+
+#include "base/list.h"
 #include "runtime/backoff.h"
 #include "runtime/timer.h"
 #include "s3/client.h"
@@ -34,6 +36,8 @@ struct s3 {
     int64_t clock_offset;   /* server's clock minus ours, once it complained */
     uint64_t calm_until_ms; /* the server asked to slow down: fewer parts at a time until then */
     unsigned call_count;    /* calls and uploads that are not done */
+    struct list calls;      /* that are not done */
+    uint64_t give_up_at_ms; /* of the loop's clock: no call lasts longer; 0: they take their time */
 };
 
 /* A good (2xx) answer came. NULL accepts it; an error of class RETRY has the request sent again.
@@ -65,6 +69,7 @@ struct s3_hash_job {
 struct s3_call {
     struct op op;
     struct s3 *s3;
+    struct list_node node;     /* in s3->calls */
     struct arena *arena;       /* copies of what the maker gave */
     struct arena *reply_arena; /* the last answer, parsed */
     struct arena *page_arena;  /* lists: where the next page begins; or NULL */
@@ -85,6 +90,7 @@ struct s3_call {
     struct http_exchange *exchange;
     struct op_reply reply;
     struct timer *timer;
+    struct timer *limit; /* runs when s3->give_up_at_ms is set */
     struct error *cause; /* why it waits for another attempt */
 
     /* What particular calls find out or need. */

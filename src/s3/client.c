@@ -52,6 +52,7 @@ struct s3 *s3_new(struct loop *loop, struct http_client *http, const struct s3_o
 
     s3->loop = loop;
     s3->http = http;
+    list_init(&s3->calls);
     s3->arena = arena_new((size_t)64 * 1024);
     copy_endpoint(s3, &options->endpoint);
     s3->keyring = make_keyring(s3, options);
@@ -79,6 +80,15 @@ void s3_free(struct s3 *s3)
     s3_keyring_free(s3->keyring);
     arena_free(s3->arena);
     mem_free(s3);
+}
+
+void s3_give_up_within(struct s3 *s3, uint64_t limit_ms)
+{
+    s3->give_up_at_ms = loop_now_ms(s3->loop) + limit_ms;
+    LIST_FOR_EACH(node, &s3->calls)
+    {
+        op_mark(&CONTAINER_OF(node, struct s3_call, node)->op);
+    }
 }
 
 const char *s3_bucket(const struct s3 *s3)

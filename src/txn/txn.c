@@ -458,6 +458,10 @@ static const uint32_t close_moves[] = {
     [CLOSE_WAITING] = OP_MOVE(CLOSE_DROPPING),
 };
 
+/* For deleting and aborting at a bucket that does not answer. Whoever stops processes waits half a
+ * minute as a rule before he kills them (Kubernetes; systemd as in deploy/). */
+#define CLOSE_LIMIT_MS 20000
+
 struct close_op {
     struct op op;
     struct txn *txn;
@@ -532,6 +536,7 @@ static void cancel_all(struct txn *txn, struct close_op *self)
     trash_cancel(txn, self->graceful);
     delay_cancel(txn);
     if (!self->graceful) {
+        s3_give_up_within(txn->options.s3, CLOSE_LIMIT_MS);
         commit_cancel(txn);
         op_reply_expect(&self->cut, &self->op);
         link_drop(txn, op_reply_done, &self->cut);

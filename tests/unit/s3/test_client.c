@@ -471,6 +471,52 @@ static void a_cancelled_call_ends_once(void **state)
     world_tear_down(&world);
 }
 
+/* What was begun before and what is begun afterwards: both are over when the time is. */
+static void a_bucket_that_says_nothing_does_not_hold_up_the_end(void **state)
+{
+    static const struct http_rule rules[] = {{.way = HTTP_PEER_SILENCE}};
+    struct world world;
+    struct outcome before, after;
+
+    (void)state;
+    world_set_up(&world, rules, 1, 0);
+    world_begin(&world, &before);
+    struct s3_call *deletion =
+        s3_delete(world.s3, (struct span[]){SPAN_LIT("a")}, 1, world_done, &before);
+    s3_give_up_within(world.s3, 300);
+    world_begin(&world, &after);
+    struct s3_call *abortion =
+        s3_abort_upload(world.s3, SPAN_LIT("b"), SPAN_LIT("id"), world_done, &after);
+    world_run(&world, &before);
+    world_run(&world, &after);
+    assert_int_equal(error_code_of(before.err), ERROR_CANCELLED);
+    assert_int_equal(error_code_of(after.err), ERROR_CANCELLED);
+    error_free(before.err);
+    error_free(after.err);
+    s3_call_free(deletion);
+    s3_call_free(abortion);
+    world_tear_down(&world);
+}
+
+static void who_is_in_a_hurry_still_gets_answers(void **state)
+{
+    static const struct http_rule rules[] = {
+        {.method = "POST", .target = "?delete=", .body = "<DeleteResult/>"}};
+    struct world world;
+    struct outcome outcome;
+
+    (void)state;
+    world_set_up(&world, rules, 1, 0);
+    world_begin(&world, &outcome);
+    s3_give_up_within(world.s3, 60000);
+    struct s3_call *deletion =
+        s3_delete(world.s3, (struct span[]){SPAN_LIT("a")}, 1, world_done, &outcome);
+    world_run(&world, &outcome);
+    assert_null(outcome.err);
+    s3_call_free(deletion);
+    world_tear_down(&world);
+}
+
 /* ---------------------------------------------------------------- many objects */
 
 static void deletions_go_by_a_thousand(void **state)
@@ -683,6 +729,8 @@ int main(void)
         cmocka_unit_test(a_wrong_clock_is_corrected_by_the_answers_date),
         cmocka_unit_test(what_cannot_be_asked_is_refused_without_a_request),
         cmocka_unit_test(a_cancelled_call_ends_once),
+        cmocka_unit_test(a_bucket_that_says_nothing_does_not_hold_up_the_end),
+        cmocka_unit_test(who_is_in_a_hurry_still_gets_answers),
         cmocka_unit_test(deletions_go_by_a_thousand),
         cmocka_unit_test(deleting_nothing_asks_nobody),
         cmocka_unit_test(keys_that_were_not_deleted_are_tried_again_then_counted),
