@@ -6,9 +6,11 @@ Two connectors: one under load, through a gateway that cuts some of its connecti
 something to try again; and one with a schedule, which has caught up and waits.
 """
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 import unittest
@@ -55,11 +57,26 @@ def made_up():
             yield name, dict(re.findall(r'(\w+)="([^"]*)"', rest))
 
 
+@contextlib.contextmanager
+def evidence():
+    """A folder that is gone afterwards, or kept for tests/run's search for secrets."""
+    folder = tempfile.mkdtemp(prefix="watched-")
+    try:
+        yield folder
+    finally:
+        keep = os.environ.get("TEST_EVIDENCE")
+        if keep:
+            shutil.rmtree(os.path.join(folder, "tsdb"), ignore_errors=True)
+            shutil.move(folder, keep)
+        else:
+            shutil.rmtree(folder)
+
+
 class Watched(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         enter = cls.enterClassContext
-        folder = enter(tempfile.TemporaryDirectory(prefix="watched-"))
+        folder = enter(evidence())
         busy, calm = watched.free_port(), watched.free_port()
         gateway = cls.start_gateway(folder)
         long, short = (os.path.join(folder, name) for name in ("long.jsonl", "short.jsonl"))

@@ -144,7 +144,7 @@ static const char catalog[] =
  * that stands between them. Every process appends, so only the last stream is a session. */
 static const char *record(struct story *story, const char *codec)
 {
-    const char *recorded = story_path(story, story_text(story, "%s.recorded", codec));
+    const char *recorded = story_given(story, story_text(story, "%s.recorded", codec));
     const char *script =
         story_write(story, story_text(story, "%s.sh", codec),
                     story_text(story, "#!/bin/sh\nexec /usr/bin/tee %s | %s/materialize-redshift\n",
@@ -203,7 +203,7 @@ static void a_session_start_that_is_cut_anywhere_is_an_error(void **state)
         /* Every length around the messages' ends, and in between ever longer steps. */
         for (size_t cut = 1; cut < whole && story_is_well(story);
              cut += cut < spec + 24 || cut + 24 > whole ? 1 : 131) {
-            const char *path = story_path(story, "cut");
+            const char *path = story_given(story, "cut");
             FILE *file = fopen(path, "w");
             assert_non_null(file);
             fwrite(bytes, 1, cut, file);
@@ -255,7 +255,7 @@ static void a_configuration_that_cannot_work_says_why(void **state)
         const char *config =
             story_read(story, story_config(story, "config.json", &rows[i].config), NULL);
         const char *request = story_write(
-            story, "request",
+            story, "given/request", /* story_config has made the folder */
             story_text(story,
                        "{\"validate\":{\"name\":\"acme/warehouse\",\"connectorType\":\"IMAGE\","
                        "\"config\":%.*s,\"bindings\":[]}}\n",

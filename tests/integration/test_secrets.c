@@ -87,7 +87,7 @@ static const char *search_file(struct story *story, const struct secrets *secret
     return NULL;
 }
 
-/* Everything in the folder but the configurations themselves. Counts the files. */
+/* Everything in the folder but what was given to programs. Counts the files. */
 static unsigned search_folder(struct story *story, const struct secrets *secrets, const char *path)
 {
     DIR *dir = opendir(path);
@@ -98,7 +98,7 @@ static unsigned search_folder(struct story *story, const struct secrets *secrets
         const char *name = entry->d_name;
         const char *inner = story_text(story, "%s/%s", path, name);
         struct stat info;
-        if (name[0] == '.' || strncmp(name, "config", 6) == 0 || stat(inner, &info) != 0) {
+        if (name[0] == '.' || strcmp(name, "given") == 0 || stat(inner, &info) != 0) {
             continue;
         }
         if (S_ISDIR(info.st_mode)) {
@@ -261,7 +261,7 @@ static void no_secret_is_in_anything_that_a_run_writes(void **state)
             story_complain(story, "there was nothing to search");
         }
         /* The search itself finds what is there. */
-        if (!search_file(story, &secrets, story_path(story, "config.json"))) {
+        if (!search_file(story, &secrets, story_path(story, "given/config.json"))) {
             story_complain(story, "the search is blind");
         }
         free_secrets(&secrets);

@@ -101,6 +101,14 @@ const char *story_path(struct story *story, const char *name)
     return story_text(story, "%s/%s", story->dir, name);
 }
 
+const char *story_given(struct story *story, const char *name)
+{
+    if (mkdir(story_path(story, "given"), 0700) != 0 && errno != EEXIST) {
+        give_up("given");
+    }
+    return story_path(story, story_text(story, "given/%s", name));
+}
+
 const char *story_write(struct story *story, const char *name, const char *text)
 {
     const char *path = story_path(story, name);
@@ -221,6 +229,19 @@ static void end_process(struct story_process *process)
     }
 }
 
+/* Evidence is kept for tests/run, which searches all of it for secrets in the end. */
+static void keep_or_remove(struct story *story)
+{
+    const char *place = getenv("TEST_EVIDENCE");
+
+    if (!place || !*place) {
+        nftw(story->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    } else if (rename(story->dir, story_text(story, "%s%s", place, strrchr(story->dir, '/'))) !=
+               0) {
+        give_up("keeping evidence");
+    }
+}
+
 bool story_close(struct story *story)
 {
     for (struct story_process *process = story->processes; process;) {
@@ -236,7 +257,7 @@ bool story_close(struct story *story)
         is_well = story_is_well(story);
     }
     if (is_well) {
-        nftw(story->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        keep_or_remove(story);
     } else {
         fprintf(stderr, "story %s: evidence is in %s\n", story->name, story->dir);
     }
@@ -408,8 +429,9 @@ static const char *or_local(const char *given, const char *variable)
 
 const char *story_config(struct story *story, const char *name, const struct story_config *config)
 {
+    (void)story_given(story, name);
     return story_write(
-        story, name,
+        story, story_text(story, "given/%s", name),
         story_text(
             story,
             "{\"address\":\"%s\",\"user\":\"%s\",\"password\":\"%s\",\"database\":\"%s\","

@@ -6,7 +6,12 @@
  * its own for everything that is written, a schema and a prefix in the bucket of its own, so
  * stories run side by side. Nothing here ends a test: what goes wrong is noted as the story's
  * complaint (the first one counts), and story_end turns it into a failure. A story without a
- * complaint leaves nothing behind; one with a complaint keeps its folder and names it.
+ * complaint leaves nothing behind, unless TEST_EVIDENCE names a folder for it (on the same file
+ * system as TMPDIR); one with a complaint keeps its folder and names it.
+ *
+ * What holds secrets because they are given to programs lies in the subfolder "given", where
+ * story_config writes: all other files are searched for them in the end (tests/evidence). A story
+ * whose programs learn secrets from elsewhere writes them, a line each, to "given/NAME.secrets".
  *
  * The local parts come from the environment, see deploy/local/env. Functions may be called from
  * several threads as long as each has a story of its own.
@@ -51,6 +56,8 @@ bool story_is_well(const struct story *story);
 char *story_text(struct story *story, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 const char *story_path(struct story *story, const char *name);
+/* The same in the folder "given", which is made: for what holds secrets on purpose. */
+const char *story_given(struct story *story, const char *name);
 const char *story_write(struct story *story, const char *name, const char *text); /* its path */
 /* The whole file; "" when there is none. *ret_len may be NULL. */
 char *story_read(struct story *story, const char *path, size_t *ret_len);
@@ -92,7 +99,7 @@ struct story_config {
     const char *extra;         /* further members, with a leading comma, or NULL */
 };
 
-/* Writes an endpoint configuration; gives its path. */
+/* Writes an endpoint configuration to the folder "given"; gives its path. */
 const char *story_config(struct story *story, const char *name, const struct story_config *config);
 
 /* Starts an SQL gateway in front of the sandbox; rules as in gateway/rules.h, or NULL. Its trace is
