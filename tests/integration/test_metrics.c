@@ -374,11 +374,101 @@ static void figures_and_log_tell_what_the_runtime_counted(void **state)
     story_end(story);
 }
 
+/* ---------------------------------------------------------------- what a scrape costs */
+
+#define SCRAPES 200
+#define SLACK_BYTES 1048576.0 /* of memory that allocators may keep */
+
+/* The page without what changes by itself: processor time and memory. */
+static const char *lasting_part(struct story *story, const char *page)
+{
+    char *out = story_text(story, "%s", page), *to = out;
+
+    for (const char *line = page; *line;) {
+        size_t len = strcspn(line, "\n");
+        len += line[len] == '\n';
+        bool changes = strncmp(line, "process_", 8) == 0 ||
+                       strncmp(line, "materialize_redshift_process_", 29) == 0;
+        if (!changes) {
+            memmove(to, line, len);
+            to += len;
+        }
+        line += len;
+    }
+    *to = '\0';
+    return out;
+}
+
+struct scraping {
+    struct story *story;
+    unsigned port, in_a_row;
+    const char *page;    /* the last, without what changes by itself */
+    double first_memory; /* at the tenth in a row: the first few may still take some */
+    double last_memory;
+};
+
+/* What a silent warehouse does not hold up is done some time; from then on each page is the last.
+ */
+static bool has_stayed(void *ctx)
+{
+    struct scraping *scraping = ctx;
+    const char *page = body_of(get(scraping->story, scraping->port, "/metrics"));
+    const char *lasting = lasting_part(scraping->story, page);
+    bool is_same = scraping->page && strcmp(scraping->page, lasting) == 0 &&
+                   value_of(page, "materialize_redshift_session_open") == 1;
+
+    scraping->in_a_row = is_same ? scraping->in_a_row + 1 : 0;
+    scraping->page = lasting;
+    scraping->last_memory = value_of(page, "process_resident_memory_bytes");
+    if (scraping->in_a_row == 10) {
+        scraping->first_memory = scraping->last_memory;
+    }
+    return scraping->in_a_row == SCRAPES;
+}
+
+/* In the middle of a transaction whose COMMIT is not answered: hundreds of scrapes send no
+ * statement, make no request to the bucket, take nothing from the budget of documents and leave
+ * nothing behind, or the page would tell. Their time is a figure of bench/README.md. */
+static void a_scrape_asks_nobody_and_keeps_nothing(void **state)
+{
+    struct story *story = story_begin("metrics_cost");
+    const struct ledger_plan plan = {.transactions = 6, .events = 60};
+    const char *marker = story_path(story, "silent");
+    struct ledger ledger;
+
+    (void)state;
+    ledger_make(story, &plan, &ledger);
+    const char *address =
+        story_gateway(story, "gateway", story_text(story, "commit#4 before stall %s\n", marker));
+    const struct story_config config = {
+        .address = address, .extra = ",\"advanced\":{\"metrics_address\":\"localhost:0\"}"};
+    const struct story_drive drive = {
+        .label = "runtime",
+        .catalog = ledger.catalog,
+        .fixture = ledger.fixture,
+        .config = story_config(story, "config.json", &config),
+        .codec = "proto",
+        .mode = "v1",
+    };
+    (void)story_drive_start(story, &drive);
+    struct scraping scraping = {.story = story};
+    if (story_wait_file(story, marker, 60)) {
+        scraping.port = served_port(story_read(story, story_path(story, "runtime.log"), NULL));
+        (void)story_wait_for(story, "page after page the same", has_stayed, &scraping, 120);
+    }
+    if (scraping.last_memory - scraping.first_memory > SLACK_BYTES) {
+        story_complain(story, "%d scrapes left %g bytes", SCRAPES,
+                       scraping.last_memory - scraping.first_memory);
+    }
+    story_end(story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_process_is_alive_before_it_is_ready),
         cmocka_unit_test(figures_and_log_tell_what_the_runtime_counted),
+        cmocka_unit_test(a_scrape_asks_nobody_and_keeps_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

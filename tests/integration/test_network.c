@@ -1,7 +1,7 @@
 /*
  * The warehouse behind an SSH server, and its certificate: whole runs through a real sshd, which is
- * killed or frozen at statements of every phase; what people are told when the tunnel cannot be;
- * and the modes of TLS, outside and inside of a tunnel.
+ * killed or restarted at statements of every phase (frozen, it is in test_tunnel.c); what people
+ * are told when the tunnel cannot be; and the modes of TLS, outside and inside of a tunnel.
  */
 
 #include <setjmp.h>
@@ -177,6 +177,73 @@ static void nothing_is_lost_or_doubled_when_sshd_is_killed_in_any_phase(void **s
         struct story *story = story_begin(fault_rows[i].name);
 
         run_fault(story, &fault_rows[i]);
+        story_end(story);
+    }
+}
+
+/* A statement of each phase is never answered; meanwhile sshd goes, listener and sessions, and
+ * comes back at the same port. */
+static const struct restart_row {
+    const char *name, *step;
+} restart_rows[] = {
+    {"restarted during Validate", "catalog#1"},
+    {"restarted during Apply", "create#1"},
+    {"restarted during Open", "owner#1"},
+    {"restarted while keys are looked up", "load.query#1"},
+    {"restarted at LOCK", "lock#3"},
+    {"restarted at MERGE", "put.merge#2"},
+    {"restarted at COMMIT", "commit#5"},
+};
+
+static void restart_sshd(struct story *story, const struct restart_row *row)
+{
+    static const char *const options[] = {"--max-restarts", "50", NULL};
+    const char *marker = story_path(story, "fault");
+    const char *address = story_gateway(
+        story, "gateway", story_text(story, "%s before stall %s\n", row->step, marker));
+    const struct ledger_plan plan = {.transactions = 6, .events = 40, .hard_delete = true};
+    struct ledger ledger;
+
+    ledger_make(story, &plan, &ledger);
+    const struct story_config config = {
+        .address = address,
+        .hard_delete = true,
+        .extra = story_text(story,
+                            "%s,\"advanced\":{\"feature_flags\":"
+                            "\"allow_existing_tables_for_new_bindings\"}",
+                            tunnel(story)),
+    };
+    const struct story_drive drive = {
+        .label = "runtime",
+        .catalog = ledger.catalog,
+        .fixture = ledger.fixture,
+        .config = story_config(story, "config.json", &config),
+        .codec = "proto",
+        .mode = "v1",
+        .options = options,
+    };
+    struct story_process *process = story_drive_start(story, &drive);
+    if (address && story_wait_file(story, marker, 60)) {
+        sshd_stop(&sshd);
+        sshd_start(&sshd);
+    }
+    if (story_wait(story, process, 120) && story_exit_code(process) != 0) {
+        story_complain(story, "flow-runtime exited with %d: %.2000s", story_exit_code(process),
+                       story_read(story, process->err, NULL));
+    }
+    if (story_is_well(story)) {
+        story_same(story, "the tables", ledger.wanted, ledger_read(story, &ledger));
+        story_bucket_is_empty(story);
+    }
+}
+
+static void nothing_is_lost_or_doubled_when_sshd_is_restarted_in_any_phase(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof restart_rows / sizeof restart_rows[0]; i++) {
+        struct story *story = story_begin(restart_rows[i].name);
+
+        restart_sshd(story, &restart_rows[i]);
         story_end(story);
     }
 }
@@ -357,6 +424,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_task_runs_through_an_ssh_server),
         cmocka_unit_test(nothing_is_lost_or_doubled_when_sshd_is_killed_in_any_phase),
+        cmocka_unit_test(nothing_is_lost_or_doubled_when_sshd_is_restarted_in_any_phase),
         cmocka_unit_test(why_there_is_no_tunnel_is_told),
         cmocka_unit_test(the_certificate_is_checked_as_it_is_asked_for),
         cmocka_unit_test(in_a_tunnel_it_is_checked_against_the_warehouse_s_own_name),
