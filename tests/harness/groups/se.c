@@ -162,17 +162,27 @@ static void play_late(struct trial *trial)
         trial_troubles(trial, "%s", trial->story->complaint);
         return;
     }
-    const struct run again = {.label = "again", .has_rules = true};
-    struct story_process *copy = NULL;
-    const char *const argv[] = {"/bin/cp", "-r", story_path(trial->story, "runtime.state"),
-                                story_path(trial->story, "again.state"), NULL};
-    copy = story_start(trial->story, "copy", argv, NULL, NULL);
-    struct story_process *process =
-        story_wait(trial->story, copy, 20) ? trial_start(trial, &again) : NULL;
+    struct story *story = trial->story;
+    const char *endpoint = story_s3_gateway(
+        story, "again-s3", trial->defect && trial->defect->s3 ? trial->defect->s3 : "");
+    const struct run again = {
+        .label = "again",
+        .address = story_environment("LOCAL_REDSHIFT_ADDRESS"),
+        .config = story_config(
+            story, "newer.json",
+            &(struct story_config){
+                .hard_delete = trial->scenario->hard_delete,
+                .extra = story_text(story, ",\"advanced\":{\"s3_endpoint\":\"%s\"}", endpoint)}),
+    };
+    const char *const argv[] = {"/bin/cp", "-r", story_path(story, "runtime.state"),
+                                story_path(story, "again.state"), NULL};
+    if (!endpoint || !story_wait(story, story_start(story, "copy", argv, NULL, NULL), 20)) {
+        trial_troubles(trial, "%s", story->complaint);
+        return;
+    }
+    struct story_process *process = trial_start(trial, &again);
     if (process) {
-        const char *trace = trial->s3_trace;
         trial_wait(trial, process, again.label);
-        trial->s3_trace = trace;
     }
 }
 
