@@ -141,7 +141,14 @@ void rs_sql_widen(struct buf *out, const struct rs_table *table, const struct rs
 
 /* One SELECT <binding>, <document> per table with keys staged, joined with UNION ALL. A table
  * without a document's column gives an object of the root's properties. */
-void rs_sql_load(struct buf *out, const struct rs_table *table, unsigned binding, bool first);
+/* bounded: by key column, whether it is to lie between two parameters, the next two from *param on;
+ * NULL for none. */
+void rs_sql_load(struct buf *out,
+                 const struct rs_table *table,
+                 unsigned binding,
+                 bool first,
+                 const bool *bounded,
+                 unsigned *param);
 
 /* ---- explaining a failed COPY */
 /* The latest row of sys_load_error_detail whose file lies under one of the prefixes

@@ -653,7 +653,12 @@ static void add_rebuilt(struct buf *out, const struct rs_table *table)
     buf_add_byte(out, ')');
 }
 
-void rs_sql_load(struct buf *out, const struct rs_table *table, unsigned binding, bool first)
+void rs_sql_load(struct buf *out,
+                 const struct rs_table *table,
+                 unsigned binding,
+                 bool first,
+                 const bool *bounded,
+                 unsigned *param)
 {
     if (!first) {
         buf_add_str(out, " UNION ALL ");
@@ -670,6 +675,13 @@ void rs_sql_load(struct buf *out, const struct rs_table *table, unsigned binding
     buf_add_span(out, table->identifier);
     buf_add_str(out, " AS r ON ");
     add_key_match(out, table, SPAN_LIT("l"), "r");
+    for (unsigned i = 0; bounded && i < table->key_count; i++) {
+        if (bounded[i]) {
+            buf_printf(out, " AND r.%.*s BETWEEN $%u AND $%u",
+                       SPAN_FMT(table->columns[i].identifier), *param, *param + 1);
+            *param += 2;
+        }
+    }
 }
 
 static void add_identifiers(struct buf *out, const struct rs_table *table, const char *prefix)

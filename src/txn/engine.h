@@ -14,7 +14,7 @@
  *   delay.c   an Acknowledged that the schedule holds back
  *   trash.c   objects nobody needs any more, deleted in the background
  *   settle.c  an engine for one acknowledge, outside of a session
- *   plan.c, fence.c, entry.c, strip.c   pure: statements, ownership, documents
+ *   plan.c, bounds.c, fence.c, entry.c, strip.c   pure: statements, ownership, documents
  */
 
 #include "base/arena.h"
@@ -60,6 +60,7 @@ struct bound {
 
     struct stage_writer *lookup; /* keys to look up, NULL until the first */
     struct row_facts lookup_facts;
+    struct key_bounds *lookup_bounds; /* by key column, in the work arena */
 
     struct stage_writer *writers[ENTRY_ROLES]; /* NULL until the role's first row */
     struct row_facts facts[ENTRY_ROLES];

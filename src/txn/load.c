@@ -69,6 +69,7 @@ static void begin_lookup(struct txn *txn, struct bound *bound)
 
     bound->lookup = stage_writer_new(txn->options.stage, txn->work_arena, span_of(prefix));
     bound->lookup_facts = (struct row_facts){0};
+    bound->lookup_bounds = ARENA_ARRAY(txn->work_arena, bound->table.key_count, struct key_bounds);
     stage_writer_on_failure(bound->lookup, lookup_failed, txn);
 }
 
@@ -87,6 +88,9 @@ struct error *load_add(struct txn *txn, struct bound *bound, const struct value 
         return error_wrap(err, "looking up a key in %.*s", SPAN_FMT(bound->table.identifier));
     }
     stage_writer_row_end(bound->lookup, out->len - before);
+    for (unsigned i = 0; i < bound->table.key_count; i++) {
+        bounds_note(&bound->lookup_bounds[i], &bound->table.columns[i], &keys[i]);
+    }
     txn->load_count++;
     return NULL;
 }
@@ -133,6 +137,7 @@ static void add_lookup(struct load_op *self, unsigned binding)
         .manifest = manifest,
         .rows = stage_writer_rows(bound->lookup),
         .key_text_bytes = bound->lookup_facts.longest_key_text,
+        .bounds = bound->lookup_bounds,
     };
     manifests_put(&self->manifests, manifest, files, &self->trash);
 }

@@ -289,6 +289,50 @@ void plan_apply(struct plan *plan, struct arena *arena, const struct plan_apply 
 
 /* ---------------------------------------------------------------- load */
 
+/* What Redshift takes in one statement is half of what the protocol could carry. */
+#define PARAMS_MAX 32767
+
+/* Adds the bounds of one lookup to the parameters; *bounded says of which key columns. */
+static void add_bounds(struct plan *plan,
+                       const struct plan_lookup *lookup,
+                       const char **params,
+                       unsigned *param_count,
+                       bool *bounded)
+{
+    char least[BOUND_TEXT_ROOM], greatest[BOUND_TEXT_ROOM];
+
+    for (unsigned i = 0; i < lookup->table->key_count; i++) {
+        bounded[i] = lookup->bounds && *param_count + 2 <= PARAMS_MAX &&
+                     bounds_take(&lookup->bounds[i], &lookup->table->columns[i], least, greatest);
+        if (bounded[i]) {
+            params[(*param_count)++] = arena_strdup(plan->arena, least);
+            params[(*param_count)++] = arena_strdup(plan->arena, greatest);
+        }
+    }
+}
+
+/* The bounds are parameters, so that the text is the same each time. MERGE has none: its condition
+ * takes equality alone. Nor has DELETE: whoever applies does not see the keys, and the state is no
+ * place for them. */
+static void
+add_query(struct plan *plan, struct buf *sql, const struct plan_lookup *lookups, unsigned count)
+{
+    unsigned keys = 0, param_count = 0, param = 1;
+
+    for (unsigned i = 0; i < count; i++) {
+        keys += lookups[i].table->key_count;
+    }
+    const char **params = ARENA_ARRAY(plan->arena, 2 * (size_t)keys, const char *);
+    bool *bounded = ARENA_ARRAY(plan->arena, keys, bool);
+    for (unsigned i = 0; i < count; i++) {
+        add_bounds(plan, &lookups[i], params, &param_count, bounded);
+        rs_sql_load(sql, lookups[i].table, lookups[i].binding, i == 0, bounded, &param);
+    }
+    struct pgc_statement *query = add(plan, PLAN_QUERY, 0, "looking up documents", sql);
+    query->params = params;
+    query->param_count = param_count;
+}
+
 void plan_load(struct plan *plan,
                struct arena *arena,
                const struct plan_lookup *lookups,
@@ -306,10 +350,7 @@ void plan_load(struct plan *plan,
         add_temp(plan, &sql, lookup->table, lookup->binding, RS_TEMP_LOAD, lookup->key_text_bytes,
                  copy_options(plan, copy, lookup->manifest, copy->zstd, false), lookup->rows);
     }
-    for (unsigned i = 0; i < count; i++) {
-        rs_sql_load(&sql, lookups[i].table, lookups[i].binding, i == 0);
-    }
-    add(plan, PLAN_QUERY, 0, "looking up documents", &sql);
+    add_query(plan, &sql, lookups, count);
     add_text(plan, PLAN_ROLLBACK, "ending the lookup of keys", "ROLLBACK")->sync = true;
     buf_done(&sql);
 }

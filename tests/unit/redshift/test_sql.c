@@ -307,8 +307,8 @@ static void load(struct buf *out)
 {
     struct rs_table two_keys = orders;
     two_keys.key_count = 2;
-    rs_sql_load(out, &orders, 3, true);
-    rs_sql_load(out, &two_keys, 5, false);
+    rs_sql_load(out, &orders, 3, true, NULL, NULL);
+    rs_sql_load(out, &two_keys, 5, false, NULL, NULL);
 }
 
 /* One property of each kind; the last two are no properties of the root. */
@@ -336,8 +336,21 @@ static void load_rebuilt(struct buf *out)
     for (size_t i = 0; i + 1 < ARRAY_LEN(columns); i++) {
         columns[i].property = columns[i].field;
     }
-    rs_sql_load(out, &table, 3, true);
-    rs_sql_load(out, &orders, 4, false);
+    rs_sql_load(out, &table, 3, true, NULL, NULL);
+    rs_sql_load(out, &orders, 4, false, NULL, NULL);
+}
+
+/* Parameters are numbered over all tables of the statement. */
+static void load_bounded(struct buf *out)
+{
+    const bool first[] = {true}, second[] = {false, true}, none[] = {false};
+    struct rs_table two_keys = orders;
+    unsigned param = 1;
+    two_keys.key_count = 2;
+    rs_sql_load(out, &orders, 3, true, first, &param);
+    rs_sql_load(out, &orders, 4, false, none, &param);
+    rs_sql_load(out, &two_keys, 5, false, second, &param);
+    CHECK(param == 5);
 }
 
 static void load_errors(struct buf *out)
@@ -399,6 +412,7 @@ static const struct golden {
     GOLDEN(widen),
     GOLDEN(load),
     GOLDEN(load_rebuilt),
+    GOLDEN(load_bounded),
     GOLDEN(load_errors),
 };
 

@@ -280,6 +280,33 @@ static void keys_are_looked_up_in_one_flight_that_leaves_nothing(void **state)
     assert_non_null(strstr(plan.statements[7].sql, "UNION ALL"));
 }
 
+static void keys_that_have_bounds_are_looked_up_between_them(void **state)
+{
+    const struct value keys[] = {{.kind = VALUE_INT, .number.i = 40},
+                                 {.kind = VALUE_INT, .number.i = -2}};
+    struct key_bounds bounds = {0};
+    struct plan_copy copy = {
+        .bucket = "bkt", .access_key_id = "AK", .secret_access_key = secret, .region = "r"};
+    struct plan plan;
+    (void)state;
+
+    columns[0].type.flat = RS_FLAT_INTEGER;
+    for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
+        bounds_note(&bounds, &columns[0], &keys[i]);
+    }
+    struct plan_lookup lookups[] = {
+        {.binding = 0, .table = &table, .manifest = SPAN_LIT("k"), .rows = 2},
+        {.binding = 1, .table = &table, .manifest = SPAN_LIT("l"), .rows = 2, .bounds = &bounds},
+    };
+    plan_load(&plan, arena, lookups, 2, &copy);
+    const struct pgc_statement *query = &plan.statements[plan.count - 2];
+    assert_non_null(strstr(query->sql, " ON l.id = r.id UNION ALL "));
+    assert_non_null(strstr(query->sql, " ON l.id = r.id AND r.id BETWEEN $1 AND $2"));
+    assert_int_equal(query->param_count, 2);
+    assert_string_equal(query->params[0], "-2");
+    assert_string_equal(query->params[1], "40");
+}
+
 static void work_without_row_counts_is_not_counted(void **state)
 {
     struct plan_work work = {.table = &table,
@@ -304,6 +331,8 @@ static void work_without_row_counts_is_not_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(keys_that_have_bounds_are_looked_up_between_them, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(work_without_row_counts_is_not_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(new_rows_are_copied_straight_into_the_target, set_up,
                                         tear_down),
