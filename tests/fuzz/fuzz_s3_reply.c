@@ -2,6 +2,7 @@
  * either fills its struct with spans that can be read, or returns an error and nothing else. */
 
 #include "s3/reply.h"
+#include "s3/source.h"
 
 #include <stdlib.h>
 
@@ -53,6 +54,29 @@ static void read_lists(struct arena *arena, struct span body)
     }
 }
 
+/* What services say that give out keys. */
+static void read_keys(struct span body)
+{
+    struct s3_found_keys found;
+    char role[128];
+    struct secret *token = s3_read_token(body, 4096);
+
+    touch(secret_view(token));
+    secret_free(token);
+    if (is_fine(s3_found_read_json(body, &found))) {
+        touch(secret_view(found.secret_access_key));
+        s3_found_done(&found);
+    }
+    if (is_fine(s3_found_read_xml(body, "AssumeRoleResponse", &found))) {
+        touch(secret_view(found.session_token));
+        s3_found_done(&found);
+    }
+    if (is_fine(s3_read_role_name(body, role, sizeof(role)))) {
+        touch(span_of(role));
+    }
+    error_free(s3_judge_sts(400, body, SPAN_LIT("token")));
+}
+
 static void touch_error(const struct s3_reply_error *error)
 {
     touch(error->code);
@@ -80,6 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         touch_error(&error);
     }
     read_lists(arena, body);
+    read_keys(body);
     (void)s3_reply_read_date(body, &unix_seconds);
     arena_free(arena);
     return 0;

@@ -32,6 +32,7 @@ struct way {
     const char *role;         /* of the warehouse: a variable of the local parts */
     const char *asked;        /* part of a request that the services must have got */
     const char *last_words;   /* of a run that must fail; NULL: it goes well */
+    bool expires; /* the warehouse says once, in the middle, that a COPY's token has expired */
 };
 
 static const struct way ways[] = {
@@ -41,52 +42,65 @@ static const struct way ways[] = {
      "\"copy_iam_role\":\"default\"",
      NULL,
      "/container",
-     NULL},
+     NULL,
+     false},
     {"keys of a container, and COPY with their token",
      {"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://%s/container"},
      "\"aws_credentials\":\"container\"",
      NULL,
      "/container",
-     NULL},
+     NULL,
+     false},
+    {.sentence = "keys that end while COPY reads with them",
+     .variables = {"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://%s/container"},
+     .advanced = "\"aws_credentials\":\"container\"",
+     .asked = "/container",
+     .expires = true},
     {"keys of an instance, and COPY with a role by name",
      {"AWS_EC2_METADATA_SERVICE_ENDPOINT=http://%s"},
      "\"aws_credentials\":\"instance_metadata\",\"copy_iam_role\":\"%s\"",
      "LOCAL_REDSHIFT_ROLE",
      "/security-credentials/loader",
-     NULL},
+     NULL,
+     false},
     {"keys of a web identity, and COPY with a chain of roles",
      {"AWS_ENDPOINT_URL_STS=http://%s", "AWS_ROLE_ARN=arn:aws:iam::1:role/web",
       "AWS_WEB_IDENTITY_TOKEN_FILE="},
      "\"copy_iam_role\":\"%s\"",
      "LOCAL_REDSHIFT_ROLE_CHAIN",
      "/",
-     NULL},
+     NULL,
+     false},
     {"a role that is assumed with keys of the environment",
      {"AWS_ENDPOINT_URL_STS=http://%s", "AWS_ACCESS_KEY_ID=AKIABASE",
       "AWS_SECRET_ACCESS_KEY=base-secret-4711"},
      "\"aws_role_arn\":\"arn:aws:iam::1:role/loader\",\"aws_external_id\":\"tenant\"",
      NULL,
      "/",
-     NULL},
+     NULL,
+     false},
     {"a role that the warehouse does not have",
      {"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://%s/container"},
      "\"copy_iam_role\":\"arn:aws:iam::1:role/other\"",
      NULL,
      "/container",
-     "not authorized to assume IAM Role arn:aws:iam::1:role/other"},
+     "not authorized to assume IAM Role arn:aws:iam::1:role/other",
+     false},
     {"a container that gives none",
      {"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://%s/nothing"},
      "\"aws_credentials\":\"container\"",
      NULL,
      "/nothing",
      "asking for keys for S3 from the container's credentials endpoint: the request for keys was "
-     "refused (404)"},
+     "refused (404)",
+     false},
     {"no keys anywhere",
      {NULL},
      "\"copy_iam_role\":\"default\"",
      NULL,
      NULL,
-     "missing 'awsAccessKeyId'"},
+     "missing 'awsAccessKeyId'",
+     false},
 };
 
 #define JSON_KEYS                                                                                  \
@@ -182,6 +196,22 @@ static void check_end(struct story *story,
     }
 }
 
+#define EXPIRED                                                                                    \
+    "S3ServiceException:The provided token has expired.,Status 400,Error ExpiredToken,Rid R"
+
+/* Before the warehouse, for a COPY into a table that fails; NULL: the warehouse itself. */
+static const char *
+start_gateway(struct story *story, const struct way *way, const char **ret_marker)
+{
+    if (!way->expires) {
+        return NULL;
+    }
+    *ret_marker = story_path(story, "expired");
+    return story_gateway(
+        story, "gateway",
+        story_text(story, "put.direct#3 before fail %s XX000 %s\n", *ret_marker, EXPIRED));
+}
+
 static void run(const struct way *way)
 {
     struct story *story = story_begin("keys");
@@ -201,13 +231,16 @@ static void run(const struct way *way)
         *place = '\0';
         advanced = story_text(story, "%s%s%s", advanced, role, place + 2);
     }
+    const char *marker = NULL;
+    const char *address = start_gateway(story, way, &marker);
     const struct story_drive how = {
         .label = "runtime",
         .catalog = ledger.catalog,
         .fixture = ledger.fixture,
         .config = story_config(
             story, "config.json",
-            &(struct story_config){.key = "",
+            &(struct story_config){.address = address,
+                                   .key = "",
                                    .secret = "",
                                    .extra = story_text(story, ",\"advanced\":{%s}", advanced)}),
         .codec = "json",
@@ -221,6 +254,10 @@ static void run(const struct way *way)
     unset_variables(story, way);
     if (way->asked && http_peer_count(peer, NULL, way->asked) == 0) {
         story_complain(story, "the services were not asked for %s", way->asked);
+    }
+    if (marker &&
+        (!story_wait_file(story, marker, 1) || http_peer_count(peer, NULL, way->asked) < 2)) {
+        story_complain(story, "COPY did not fail, or no other keys were asked for");
     }
     http_peer_stop(peer);
     check_no_secret(story, "runtime.log");
