@@ -60,16 +60,19 @@ static const struct cost_case {
      .rows = "1|2\n2|2\n"},
 };
 
-static unsigned count_seen(const char *trace, const char *step)
+/* Lines of requests or statements of this step whose other members have this part. */
+static unsigned count_seen(const char *trace, const char *step, const char *part)
 {
     char wanted[64];
     unsigned count = 0;
+    int len = snprintf(wanted, sizeof wanted, "\"step\":\"%s\",", step);
 
     for (const char *at = trace; (at = strstr(at, "\"step\":\"")); at++) {
-        int len = snprintf(wanted, sizeof wanted, "\"step\":\"%s\",", step);
-        const char *end = strchr(at, '\n');
+        const char *end = at + strcspn(at, "\n");
         const char *seen = strstr(at, "\"what\":\"seen\"");
-        count += strncmp(at, wanted, (size_t)len) == 0 && seen && end && seen < end;
+        const char *found = strstr(at, part);
+        count +=
+            strncmp(at, wanted, (size_t)len) == 0 && seen && seen < end && found && found < end;
     }
     return count;
 }
@@ -89,23 +92,23 @@ static void check_cost(struct story *story, const struct cost_case *row)
     const char *bucket = story_read(story, story_path(story, "bucket.trace"), NULL);
     const char *warehouse = story_read(story, story_path(story, "warehouse.trace"), NULL);
     const char *log = story_read(story, story_path(story, "runtime.log"), NULL);
+    /* What transactions stage has the binding in its name; Validate tries the bucket with other
+     * names, and deletes them one by one. */
     const struct {
-        const char *trace, *step;
+        const char *trace, *step, *part;
         unsigned wanted;
     } counts[] = {
-        {bucket, "put.data", row->data},
-        {bucket, "put.manifest", row->manifests},
-        {bucket, "delete", row->deletions},
-        {bucket, "put", 1}, /* Validate tries whether it may write and delete */
-        {bucket, "delete.one", 1},
-        {bucket, "create", 0},
-        {bucket, "head", 0},
-        {bucket, "other", 0},
-        {warehouse, "load.query", row->lookups},
+        {bucket, "put.data", "-b0000-", row->data},
+        {bucket, "put.manifest", "-b0000-", row->manifests},
+        {bucket, "create", "", 0},
+        {bucket, "head", "", 0},
+        {bucket, "delete", "", row->deletions},
+        {bucket, "delete.one", "-b0000-", 0},
+        {warehouse, "load.query", "", row->lookups},
     };
 
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-        unsigned count = count_seen(counts[i].trace, counts[i].step);
+        unsigned count = count_seen(counts[i].trace, counts[i].step, counts[i].part);
         if (count != counts[i].wanted) {
             story_complain(story, "%u times %s, expected %u", count, counts[i].step,
                            counts[i].wanted);
