@@ -319,21 +319,52 @@ static bool change_answer(struct pipeline *pipeline, struct message *message)
     return false;
 }
 
-/* A statement of our own in the client's session, when everything before it was answered. */
+static bool send_own(
+    struct link *link, unsigned char type, const char *first, const char *rest, size_t rest_len)
+{
+    unsigned char head[5] = {type};
+    size_t len = first ? strlen(first) + 1 : 0;
+
+    write_u32(head + 1, (uint32_t)(4 + len + 1 + rest_len - !first));
+    return write_server(link, head, sizeof head) && (!first || write_server(link, "", 1)) &&
+           (!first || write_server(link, first, len)) && write_server(link, rest, rest_len);
+}
+
+/* One statement by the extended protocol, without a Sync, as the client's own are sent: nothing of
+ * the client's flight is ended by it. */
+static bool send_statement(struct link *link, const char *sql)
+{
+    static const char no_types[2], bind[8], execute[5];
+
+    return send_own(link, 'P', sql, no_types, sizeof no_types) &&
+           send_own(link, 'B', NULL, bind, sizeof bind) &&
+           send_own(link, 'E', NULL, execute, sizeof execute) && send_own(link, 'H', NULL, "", 0);
+}
+
+/* Statements of our own, divided by ";", in the client's session, when everything before them was
+ * answered. An error is the client's: it ends its flight. */
 static bool run_own(struct link *link, const struct rule *rule, unsigned n)
 {
     struct message message = {0};
-    unsigned char head[5] = {'Q'};
-    size_t len = strlen(rule->text) + 1;
-    bool alive, was_refused = false;
+    char text[RULE_TEXT_MAX], *rest = text;
+    bool alive = true, was_refused = false;
 
-    write_u32(head + 1, (uint32_t)(len + 4));
-    alive = write_server(link, head, sizeof head) && write_server(link, rule->text, len);
-    while (alive && (alive = read_message(link, read_server, &message)) &&
-           message.bytes[0] != 'Z') {
-        was_refused |= message.bytes[0] == 'E';
+    snprintf(text, sizeof text, "%s", rule->text);
+    for (char *sql = rest; alive && !was_refused && rest; sql = rest) {
+        rest = strchr(sql, ';');
+        if (rest) {
+            *rest++ = '\0';
+        }
+        alive = send_statement(link, sql);
+        do {
+            alive = alive && read_message(link, read_server, &message);
+        } while (alive && !ends_statement(message.bytes[0]));
+        was_refused = alive && message.bytes[0] == 'E';
     }
     gateway_trace(rule->step, n, was_refused ? "ran, refused" : "ran");
+    if (was_refused) {
+        alive = write_client(link, message.bytes, message.len);
+    }
     free(message.bytes);
     return alive;
 }

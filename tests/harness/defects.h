@@ -14,9 +14,41 @@
 /* Data and tokens in two transactions, the data first. */
 #define TOKEN_APART "token before run COMMIT; BEGIN\n"
 
+/* The second apply's tokens are committed, and its data are not. */
+#define TOKEN_FIRST "token#2 before run ROLLBACK; BEGIN\n"
+
+/* A transaction for each table. */
+#define COMMIT_PER_BINDING                                                                         \
+    "put.merge after run COMMIT; BEGIN\nput.direct after run COMMIT; BEGIN\n"                      \
+    "del.exec after run COMMIT; BEGIN\n"
+
 /* The second apply is rolled back and taken for committed (the first to lock is Open). */
 #define LOST_COMMIT                                                                                \
     "apply.commit#3 rewrite COMMIT=>ROLLBACK\napply.commit#3 answer ROLLBACK=>COMMIT\n"
+
+/* Nobody waits for anybody: the lock is not taken. */
+#define NO_LOCK "lock rewrite LOCK =>SELECT 1 FROM (SELECT 0 LIMIT 0) AS nothing, \n"
+
+/* What the metadata table says is read, and taken for what it said when nothing was applied. */
+#define BLIND_CHECK "check rewrite checkpoint, checkpoint_tokens=>checkpoint, NULL::TEXT\n"
+
+/* The owner mark is not raised, so that every instance takes itself for the newest. */
+#define NO_OWNER_CHECK                                                                             \
+    "owner rewrite SET fence = $1 WHERE=>SET fence = fence WHERE ($1::BIGINT IS NOT NULL) AND\n"   \
+    "check rewrite SELECT fence,=>SELECT 1,\n"
+
+/* Some rows of a COPY get lost behind its count. */
+#define DROP_NTH "apply.count#8 after run DELETE FROM %S.events WHERE seq = 2\n"
+
+/* What is looked up is found only in part. */
+#define READ_SHORT "load.query short 1\n"
+
+/* Columns are made as wide as what was seen. */
+#define WIDEN_SHORT "widen rewrite VARCHAR(MAX)=>VARCHAR(257)\n"
+
+/* What earlier processes left in the bucket is not looked for. */
+#define S3_NO_SWEEP                                                                                \
+    "list before fail - 403 AccessDenied\nlist.uploads before fail - 403 AccessDenied\n"
 
 /* The connector's state does not come back to it when it is opened. */
 #define FLOW_CLEAR_AT_OPEN "open before run strip state\n"
@@ -41,5 +73,17 @@
 
 /* A deletion that fails ends the process. */
 #define S3_DELETE_FATAL "delete#2 before kill %9\n"
+
+/* A document comes before the apply of the transaction before it is done. */
+#define FLOW_LOADED_EARLY                                                                          \
+    "acknowledged#3 before run say {\"loaded\":{\"doc\":{\"id\":\"acct-0000\"}}}\n"
+
+/* The state is replaced and not merged into. */
+#define FLOW_FULL_STATE "startedCommit rewrite \"mergePatch\":true=>\"mergePatch\":false\n"
+
+/* What other shards staged is not heard of. */
+#define FLOW_DROP_PEER                                                                             \
+    "acknowledge before run strip statePatches\nflush before run strip statePatches\n"             \
+    "startCommit before run strip statePatches\n"
 
 #endif

@@ -16,16 +16,19 @@
 #define TELL_LEN 8192
 
 static const char usage[] =
-    "usage: consistency --all | --short | --only ID[,ID...] | --list  [--seed N] [--clean]\n"
+    "usage: consistency --all | --short | --only ID[,ID...] | --list\n"
+    "                   [--seed N] [--clean | --defects] [--keep]\n"
     "  --all      every scenario, clean and against its defects\n"
     "  --short    the set that runs with every test\n"
     "  --only     scenarios, or groups, by name; with a slash and a point's name one point\n"
     "  --seed N   of the workload and of the runtime's choices (default 1)\n"
     "  --clean    no defects\n"
+    "  --defects  nothing but defects\n"
+    "  --keep     evidence also of what is well\n"
     "exit: 0 all is well, 1 something is not, 2 usage\n";
 
 struct choice {
-    bool is_short, is_list, is_clean_only;
+    bool is_short, is_list, is_clean_only, is_defects_only, must_keep;
     const char *only;
     uint64_t seed;
 };
@@ -35,7 +38,7 @@ struct outcome {
     const struct point *point;
     const struct defect *defect;
     uint64_t seed;
-    bool is_well, is_caught;
+    bool is_well, is_caught, must_keep;
     unsigned faults, hits;
     double seconds;
     char text[TELL_LEN];
@@ -62,9 +65,10 @@ static void hide_secret(char *text, const char *secret)
 /* What is kept as evidence tells no secret. */
 static void hide_secrets(struct trial *trial)
 {
-    static const char *const names[] = {"runtime.json", "older.json", "newer.json"};
+    static const char *const names[] = {"runtime.json", "first.json", "second.json",
+                                        "older.json",   "newer.json", "last.json"};
 
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 6; i++) {
         const char *path = story_path(trial->story, names[i]);
         char *text = story_read(trial->story, path, NULL);
         if (text[0]) {
@@ -143,10 +147,12 @@ static void run_trial(struct outcome *outcome)
     outcome->hits = trial.hits;
     outcome->is_caught = outcome->defect && is_caught(&trial);
     outcome->is_well = outcome->defect ? outcome->is_caught : trial_is_well(&trial);
-    if (!outcome->is_well) {
+    if (!outcome->is_well || outcome->must_keep) {
         keep_evidence(&trial, outcome->text);
         story_drop_schema(trial.story);
-        story_complain(trial.story, "%s", outcome->text[0] ? outcome->text : "nothing was found");
+        story_complain(trial.story, "%s",
+                       outcome->text[0] ? outcome->text
+                                        : "nothing was found"); /* keeps the folder */
     }
     workload_done(&trial.work);
     story_close(trial.story);
@@ -197,8 +203,11 @@ static void add_outcome(struct plan *plan,
             abort();
         }
     }
-    plan->items[plan->count++] = (struct outcome){
-        .scenario = scenario, .point = point, .defect = defect, .seed = choice->seed};
+    plan->items[plan->count++] = (struct outcome){.scenario = scenario,
+                                                  .point = point,
+                                                  .defect = defect,
+                                                  .seed = choice->seed,
+                                                  .must_keep = choice->must_keep};
 }
 
 static void add_scenario(struct plan *plan,
@@ -210,7 +219,7 @@ static void add_scenario(struct plan *plan,
 
     for (unsigned i = 0; i < points; i++) {
         const struct point *point = scenario->point_count ? &scenario->points[i] : &no_fault;
-        if (is_wanted(choice, group, scenario, point)) {
+        if (!choice->is_defects_only && is_wanted(choice, group, scenario, point)) {
             add_outcome(plan, choice, scenario, point, NULL);
         }
     }
@@ -297,6 +306,10 @@ static bool parse(struct choice *choice, int argc, char **argv)
             has_set = choice->is_list = true;
         } else if (strcmp(word, "--clean") == 0) {
             choice->is_clean_only = true;
+        } else if (strcmp(word, "--defects") == 0) {
+            choice->is_defects_only = true;
+        } else if (strcmp(word, "--keep") == 0) {
+            choice->must_keep = true;
         } else if (strcmp(word, "--only") == 0 && value) {
             choice->only = value;
             has_set = true;

@@ -19,7 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SNAPSHOT_MS 120
+#define SNAPSHOT_MS 250
 #define LINE_LEN (256 * 1024)
 
 struct observer {
@@ -27,7 +27,7 @@ struct observer {
     pthread_t thread;
     int listener, stop[2];
     unsigned arm, acknowledged;
-    unsigned last_group; /* acknowledged; a transaction without documents promises it again */
+    unsigned last_group; /* that was acknowledged */
     PGconn *reader;      /* takes the snapshots; NULL: not connected */
     const char *armed;
 };
@@ -85,13 +85,6 @@ take_snapshot(const struct observer *observer, PGconn *conn, int64_t *ret_sum, i
     return is_there;
 }
 
-/* PostgreSQL shows a table empty to a snapshot that is older than an ALTER TABLE which has written
- * it anew, as widening a column does there. The next snapshot is younger. */
-static bool has_empty_table(const int64_t groups[4])
-{
-    return !groups[0] || !groups[1] || !groups[2] || !groups[3];
-}
-
 static void look(struct observer *observer)
 {
     int64_t sum, groups[4];
@@ -104,9 +97,15 @@ static void look(struct observer *observer)
         observer->reader = NULL;
         return;
     }
-    if (!take_snapshot(observer, observer->reader, &sum, groups) ||
-        (has_empty_table(groups) && !take_snapshot(observer, observer->reader, &sum, groups))) {
-        return;
+    /* PostgreSQL, which stands in for the warehouse, shows a table as empty to whoever began to
+     * read before it was written anew for a wider column. The next reader sees it whole. */
+    for (unsigned i = 0; i < 3; i++) {
+        if (!take_snapshot(observer, observer->reader, &sum, groups)) {
+            return;
+        }
+        if (groups[0] > 0 && groups[1] > 0 && groups[2] > 0 && groups[3] > 0) {
+            break;
+        }
     }
     if (sum != 0) {
         trial_finds(observer->trial, 11, "a reader saw balances that add up to %" PRId64, sum);
@@ -163,9 +162,10 @@ static void hear(struct observer *observer, const char *line)
         }
         return;
     }
-    if (look_afresh(observer, groups)) {
+    /* A transaction without documents promises nothing new. */
+    if (group > observer->last_group && look_afresh(observer, groups)) {
         for (unsigned i = 0; i < 4; i++) {
-            if (groups[i] >= (int64_t)group && group > observer->last_group) {
+            if (groups[i] >= (int64_t)group) {
                 trial_finds(trial, 16, "group %u is not committed, and a reader sees it", group);
             }
         }
@@ -237,6 +237,7 @@ struct observer *observer_start(struct trial *trial, unsigned arm_at)
     observer->armed = trial_armed(trial);
     observer->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     memcpy(address.sun_path, path, strlen(path));
+    unlink(path); /* of an earlier run of the same trial */
     if (arm_at == 0) {
         arm(observer);
     }

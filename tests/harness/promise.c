@@ -116,15 +116,24 @@ static uint64_t rows_of(const char *entry, const char *name)
 
 void check_promise(struct trial *trial, const char *patches)
 {
-    static const char first[] = "\"storeFiles\":";
+    static const char *const lists[] = {"\"storeFiles\":", "\"mergeFiles\":", "\"deleteFiles\":"};
+    static const char *const counts[] = {"\"storeRows\":\"", "\"mergeRows\":\"",
+                                         "\"deleteRows\":\""};
 
-    for (const char *at = patches; (at = strstr(at, first)); at++) {
+    for (const char *at = patches; (at = strstr(at, lists[0])); at++) {
         char entry[64 * 1024];
-        uint64_t lines = 0;
-        snprintf(entry, sizeof entry, "%.*s", (int)strcspn(at, "}"), at);
-        uint64_t rows = rows_of(entry, "\"storeRows\":\"") + rows_of(entry, "\"deleteRows\":\"");
-        if (read_list(trial, entry, first, &lines) &&
-            read_list(trial, entry, "\"deleteFiles\":", &lines) && lines != rows) {
+        const char *start = at;
+        uint64_t lines = 0, rows = 0;
+        bool is_whole = true;
+        while (start > patches && *start != '{') {
+            start--;
+        }
+        snprintf(entry, sizeof entry, "%.*s", (int)strcspn(start, "}"), start);
+        for (unsigned i = 0; i < 3 && is_whole; i++) {
+            rows += rows_of(entry, counts[i]);
+            is_whole = read_list(trial, entry, lists[i], &lines);
+        }
+        if (is_whole && lines != rows) {
             trial_finds(trial, 15, "%llu rows are promised, and the files have %llu lines",
                         (unsigned long long)rows, (unsigned long long)lines);
         }

@@ -32,6 +32,7 @@ struct point {
     const char *name;
     const char *kills[SCENARIO_KILLS]; /* --kill-at, ended by NULL */
     const char *sql, *s3, *flow;       /* rules, or NULL */
+    const char *text;                  /* whatever the scenario's play makes of it */
 };
 
 struct defect {
@@ -40,6 +41,7 @@ struct defect {
     const char *sql, *s3, *flow; /* rules that are added to the point's, or NULL */
     unsigned point;              /* it is shown there */
     const char *options[4];      /* of flow-runtime, added */
+    bool is_alone;               /* its rules stand in place of the point's */
 };
 
 struct scenario {

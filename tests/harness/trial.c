@@ -94,6 +94,7 @@ static bool is_marker(const char *rules, const char *at)
 
 static const char *put_markers(struct trial *trial, const char *rules)
 {
+    const char *schema = trial->story->schema;
     char text[RULES_LEN];
     size_t len = 0;
 
@@ -101,6 +102,9 @@ static const char *put_markers(struct trial *trial, const char *rules)
         if (is_marker(rules, at)) {
             len += (size_t)snprintf(text + len, sizeof text - len, "%s",
                                     trial_marker(trial, (unsigned)(at[1] - '0')));
+            at++;
+        } else if (strncmp(at, "%S", 2) == 0) {
+            len += (size_t)snprintf(text + len, sizeof text - len, "%s", schema);
             at++;
         } else {
             text[len++] = *at;
@@ -120,7 +124,8 @@ const char *trial_rules(struct trial *trial, const char *seam)
 {
     const struct point *point = trial->point;
     const struct defect *defect = trial->defect;
-    const char *own = pick_rules(seam, point->sql, point->s3, point->flow);
+    const char *own =
+        defect && defect->is_alone ? "" : pick_rules(seam, point->sql, point->s3, point->flow);
     const char *added = defect ? pick_rules(seam, defect->sql, defect->s3, defect->flow) : "";
 
     if (!own[0] && !added[0]) {
@@ -185,10 +190,10 @@ static unsigned arm_of(const struct scenario *scenario)
     return scenario->is_cold ? 0 : scenario->arm ? scenario->arm : TRIAL_ARM;
 }
 
-static const char *gateway_of(struct trial *trial, const char *label)
+static const char *gateway_of(struct trial *trial, const struct run *run)
 {
-    return story_gateway(trial->story, story_text(trial->story, "%s-sql", label),
-                         trial_rules(trial, "sql"));
+    return story_gateway(trial->story, story_text(trial->story, "%s-sql", run->label),
+                         run->has_no_faults ? NULL : trial_rules(trial, "sql"));
 }
 
 static const char *config_of(struct trial *trial, const struct run *run, const char *address)
@@ -203,10 +208,10 @@ struct story_process *trial_start(struct trial *trial, const struct run *run)
 {
     struct story *story = trial->story;
     const struct scenario *scenario = trial->scenario;
-    const char *address = run->address ? run->address : gateway_of(trial, run->label);
-    const char *flow = run->has_rules ? trial_rules(trial, "flow") : NULL;
+    const char *address = run->address ? run->address : gateway_of(trial, run);
+    const char *flow = run->has_no_faults ? NULL : trial_rules(trial, "flow");
     const char *product = story_text(story, "%s/materialize-redshift", story_programs());
-    const char *s3_rules = run->has_rules ? trial_rules(trial, "s3") : NULL;
+    const char *s3_rules = run->has_no_faults ? NULL : trial_rules(trial, "s3");
     const char *environment[5] = {NULL};
     unsigned variables = 0;
     struct options options = {.words = {"flow-runtime"}, .count = 1};
@@ -235,7 +240,7 @@ struct story_process *trial_start(struct trial *trial, const struct run *run)
         product = story_text(story, "%s/flow-gateway", story_programs());
     }
     add(&options, "--catalog", trial->work.catalog);
-    add(&options, "--fixture", trial->work.fixture);
+    add(&options, "--fixture", run->fixture ? run->fixture : trial->work.fixture);
     add(&options, "--connector", product);
     add(&options, "--config", run->config ? run->config : config_of(trial, run, address));
     add(&options, "--mode", scenario->mode ? scenario->mode : "v1");
@@ -245,22 +250,25 @@ struct story_process *trial_start(struct trial *trial, const struct run *run)
     add(&options, "--arm", story_text(story, "%u", arm_of(scenario)));
     add(&options, "--max-restarts", story_text(story, "%u", scenario->restarts));
     add(&options, "--timeout", "90");
-    static const char *const outputs[][2] = {
-        {"--state", "state"}, {"--report", "report"}, {"--log", "log"}};
-    for (unsigned i = 0; i < 3; i++) {
+    add(&options, "--state",
+        story_path(story, story_text(story, "%s.state", run->state ? run->state : run->label)));
+    static const char *const outputs[][2] = {{"--report", "report"}, {"--log", "log"}};
+    for (unsigned i = 0; i < 2; i++) {
         add(&options, outputs[i][0],
             story_path(story, story_text(story, "%s.%s", run->label, outputs[i][1])));
     }
     if (run->is_observed) {
         add(&options, "--observer", story_path(story, "observer"));
     }
-    for (unsigned i = 0; i < SCENARIO_KILLS && trial->point->kills[i]; i++) {
-        add(&options, "--kill-at", trial->point->kills[i]);
+    if (!run->has_no_faults) {
+        for (unsigned i = 0; i < SCENARIO_KILLS && trial->point->kills[i]; i++) {
+            add(&options, "--kill-at", trial->point->kills[i]);
+        }
+        each_marker(trial, add_kill_file, &options);
+        add_list(&options, scenario->options, SCENARIO_OPTIONS);
     }
-    each_marker(trial, add_kill_file, &options);
-    add_list(&options, scenario->options, SCENARIO_OPTIONS);
     add_list(&options, run->options, SCENARIO_OPTIONS);
-    if (trial->defect) {
+    if (trial->defect && !run->has_no_faults) {
         add_list(&options, trial->defect->options, 4);
     }
     return story_start(story, run->label, options.words, environment, NULL);
@@ -273,15 +281,26 @@ static const char *file_of(struct trial *trial, const char *label, const char *e
                       NULL);
 }
 
+int trial_end(struct trial *trial, struct story_process *process)
+{
+    if (!process) {
+        return -1;
+    }
+    if (!story_wait(trial->story, process, TRIAL_SECONDS)) {
+        trial_finds(trial, 22, "a run did not end within %u s", TRIAL_SECONDS);
+        trial->story->complaint[0] = '\0';
+    }
+    return story_exit_code(process);
+}
+
 void trial_wait(struct trial *trial, struct story_process *process, const char *label)
 {
     struct story *story = trial->story;
 
-    if (!story_wait(story, process, TRIAL_SECONDS)) {
-        trial_finds(trial, 22, "the run did not end within %u s", TRIAL_SECONDS);
-        story->complaint[0] = '\0';
+    trial->exit_code = trial_end(trial, process);
+    if (!process) {
+        return;
     }
-    trial->exit_code = story_exit_code(process);
     const char *report = story_report(story, label);
     int64_t position = story_number(report, "position");
     trial->position = position > 0 ? (uint64_t)position : 0;
@@ -334,12 +353,9 @@ void trial_count_faults(struct trial *trial)
 
 void trial_play(struct trial *trial)
 {
-    const struct run run = {.label = "runtime", .has_rules = true, .is_observed = true};
+    const struct run run = {.label = "runtime", .is_observed = true};
     struct observer *observer = observer_start(trial, arm_of(trial->scenario));
-    struct story_process *process = observer ? trial_start(trial, &run) : NULL;
 
-    if (process) {
-        trial_wait(trial, process, run.label);
-    }
+    trial_wait(trial, trial_start(trial, &run), run.label);
     observer_stop(observer);
 }

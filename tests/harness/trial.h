@@ -15,7 +15,7 @@
 #include <pthread.h>
 
 #define TRIAL_ARM 2          /* commits before faults strike */
-#define TRIAL_TRANSACTIONS 6 /* as long as nothing happens */
+#define TRIAL_TRANSACTIONS 5 /* as long as nothing happens */
 #define TRIAL_SECONDS 240    /* the longest run; the machine may be busy */
 #define FINDING_LEN 400
 
@@ -60,16 +60,21 @@ const char *trial_armed(struct trial *trial);
 
 struct run {
     const char *label;
+    const char *state;   /* label of the run whose recovery log goes on; NULL: its own */
+    const char *fixture; /* NULL: the workload's */
+    bool has_no_faults;  /* it is not the point's rules and kills that hold here, nor options */
     const char *address; /* of the warehouse; NULL: a gateway with the trial's rules is started */
     const char *config;  /* NULL: one is made */
-    bool has_rules;      /* those for flow and s3 hold: gateways stand there too */
+
     bool is_observed;
     const char *options[SCENARIO_OPTIONS]; /* beside those of scenario, point and defect */
 };
 
 /* Starts what a run needs and the run itself; NULL with trouble. */
 struct story_process *trial_start(struct trial *trial, const struct run *run);
-/* Waits for its end and takes its report. */
+/* Waits for its end without a word about it; its exit code. */
+int trial_end(struct trial *trial, struct story_process *process);
+/* Waits for its end, takes its report, and finds what is wrong with it. */
 void trial_wait(struct trial *trial, struct story_process *process, const char *label);
 /* Which of the point's faults happened; one that did not is trouble. */
 void trial_count_faults(struct trial *trial);

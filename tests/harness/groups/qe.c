@@ -1,0 +1,261 @@
+/* Group QE: errors and breaks in the warehouse's session. */
+
+#include "harness/defects.h"
+#include "harness/plays.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define CUT(step)                                                                                  \
+    {                                                                                              \
+        .name = "before " step, .sql = step "#1 before cut %1\n"                                   \
+    }
+#define ONCE(step, code, message)                                                                  \
+    {                                                                                              \
+        .name = step ", " code " once", .sql = step "#1 before fail %1 " code " " message "\n"     \
+    }
+
+static const struct point qe1[] = {{.name = "three times",
+                                    .sql = "connect#1 before cut %1\nconnect#2 before cut %2\n"
+                                           "connect#3 before cut %3\n"}};
+static const struct point qe2[] = {
+    {.name = "at a new connection",
+     .sql = "apply.lock#1 before cut %1\n"
+            "auth#1 before fail %2 28000 password authentication failed for user \"loader\"\n"}};
+static const struct point qe3[] = {CUT("load.query")};
+static const struct point qe4[] = {
+    {.name = "in the rows", .sql = "load.query#2 short 3\nload.query#1 after cut %1\n"}};
+static const struct point qe5[] = {
+    {.name = "behind the rows", .sql = "load.query#1 after cut %1\n"}};
+static const struct point qe6[] = {
+    CUT("apply.lock"),  CUT("apply.check"),     CUT("apply.temp"),       CUT("apply.temp.copy"),
+    CUT("apply.count"), CUT("apply.put.merge"), CUT("apply.put.direct"), CUT("token")};
+static const struct point qe7[] = {CUT("apply.commit")};
+static const struct point qe8[] = {
+    {.name = "after apply.commit", .sql = "apply.commit#1 after cut %1\n"}};
+static const struct point qe9[] = {
+    {.name = "COMMIT comes late", .sql = "apply.commit#1 before late %1\n"}};
+static const struct point qe11[] = {ONCE("token", "XX000", "1023"),
+                                    {.name = "token, four times",
+                                     .sql = "token#1 before fail %1 XX000 1023\n"
+                                            "token#2 before fail %2 XX000 1023\n"
+                                            "token#3 before fail %3 XX000 1023\n"
+                                            "token#4 before fail %4 XX000 1023\n"}};
+static const struct point qe11_always[] = {
+    {.name = "token, always", .sql = "token before fail - XX000 1023\n", .text = "1023"}};
+static const struct point qe12[] = {ONCE("put.merge", "XX000", "1023"),
+                                    ONCE("del.exec", "XX000", "1023"),
+                                    ONCE("apply.commit", "XX000", "1023")};
+static const struct point qe13[] = {
+    ONCE("apply.lock", "40P01", "deadlock detected"),
+    ONCE("apply.put.direct",
+         "XX000",
+         "could not complete because of conflict with concurrent transaction")};
+static const struct point qe14[] = {{.name = "token",
+                                     .sql = "token before fail - XX000 the hub is on fire\n",
+                                     .text = "the hub is on fire"}};
+static const struct point qe16[] = {
+    {.name = "too long for the column",
+     .sql = "apply.temp rewrite note VARCHAR(=>note VARCHAR(8), gone VARCHAR(\n",
+     .text = "note"}};
+static const struct point qe17[] = {
+    {.name = "denied",
+     .sql = "apply.put.direct before fail - XX000 Load into table t failed for no reason\n"
+            "explain before fail - 42501 permission denied for sys_load_error_detail\n",
+     .text = "Load into table t failed for no reason"},
+    {.name = "empty",
+     .sql = "apply.put.direct before fail - XX000 Load into table t failed for no reason\n",
+     .text = "Load into table t failed for no reason"}};
+static const struct point qe19[] = {{.name = "one row",
+                                     .sql = "apply.count rewrite pg_last_copy_count()=>1\n",
+                                     .text = "nothing was committed"}};
+static const struct point qe20[] = {
+    ONCE("put.merge", "42501", "permission denied for relation accounts"),
+    ONCE("apply.put.direct", "53100", "disk full"),
+    ONCE("token", "57P01", "terminating connection due to administrator command"),
+    {.name = "connect, too many sessions",
+     .sql = "apply.lock#1 before cut %1\nauth#1 before fail %2 53300 too many connections\n"}};
+static const struct point qe21[] = {
+    ONCE("widen", "0A000", "target column size should be different"),
+    ONCE("widen", "42501", "must be owner of relation accounts")};
+static const struct point qe22[] = {
+    ONCE("put.merge", "57014", "canceling statement due to statement timeout")};
+static const struct point qe23[] = {
+    {.name = "two rows",
+     .text =
+         "INSERT INTO %S.flow_checkpoints_v1 (materialization, key_begin, key_end, fence, "
+         "checkpoint, checkpoint_tokens) SELECT materialization, key_begin, key_end, fence + 1, "
+         "checkpoint, checkpoint_tokens FROM %S.flow_checkpoints_v1=>"
+         "DELETE FROM %S.flow_checkpoints_v1 WHERE fence > (SELECT MIN(fence) FROM "
+         "%S.flow_checkpoints_v1)|two rows"},
+    {.name = "tokens that are none",
+     .text =
+         "UPDATE %S.flow_checkpoints_v1 SET checkpoint = checkpoint_tokens, checkpoint_tokens = "
+         "'zz'=>UPDATE %S.flow_checkpoints_v1 SET checkpoint_tokens = checkpoint, checkpoint = "
+         "NULL|tokens"}};
+
+/* A failure that no second attempt mends is tried once. */
+static void it_was_tried_once(struct trial *trial)
+{
+    const char *trace = story_read(trial->story, story_path(trial->story, "first-sql.trace"), NULL);
+    const char *failed = strstr(trace, "\"what\":\"failed\"");
+
+    if (!failed || strstr(failed + 1, "\"what\":\"failed\"")) {
+        trial_finds(trial, 22, "the statement was not tried once");
+    }
+}
+
+/* As often as is specified, and no more. */
+static void it_was_tried_five_times(struct trial *trial)
+{
+    const char *trace = story_read(trial->story, story_path(trial->story, "first-sql.trace"), NULL);
+    unsigned count = 0;
+
+    for (const char *at = trace; (at = strstr(at, "\"what\":\"failed\"")); at++) {
+        count++;
+    }
+    if (count != 5) {
+        trial_finds(trial, 22, "the transaction was tried %u times", count);
+    }
+}
+
+#define REDO                                                                                       \
+    {                                                                                              \
+        {                                                                                          \
+            .name = "COMMIT-PER-BINDING", .caught_by = "I4 I11", .sql = COMMIT_PER_BINDING         \
+        }                                                                                          \
+    }
+#define NOT_DONE                                                                                   \
+    {                                                                                              \
+        {                                                                                          \
+            .name = "DROP-NTH", .caught_by = "I3", .sql = DROP_NTH                                 \
+        }                                                                                          \
+    }
+
+static const struct scenario rows[] = {
+    {.id = "QE1",
+     .title = "connections are refused at first",
+     .is_cold = true,
+     .restarts = 2,
+     POINTS(qe1),
+     .defects = {{.name = "NO-RETRY",
+                  .caught_by = "I22",
+                  .sql = "connect before cut -\n",
+                  .is_alone = true}}},
+    {.id = "QE2",
+     .title = "the password is refused once",
+     .restarts = 1,
+     .says = "loader",
+     POINTS(qe2),
+     .defects = {{.name = "NO-RETRY",
+                  .caught_by = "I22",
+                  .sql = "apply.lock#1 before cut %1\nauth before fail - 28000 password "
+                         "authentication failed\n",
+                  .is_alone = true}}},
+    {.id = "QE3",
+     .title = "reset before the first row of a lookup",
+     .restarts = 1,
+     POINTS(qe3),
+     .defects = {{.name = "READ-SHORT",
+                  .caught_by = "I13",
+                  .sql = "load.query short 0\n",
+                  .is_alone = true}}},
+    {.id = "QE4",
+     .title = "reset in the rows of a lookup",
+     .restarts = 1,
+     POINTS(qe4),
+     .defects = {{.name = "READ-SHORT", .caught_by = "I13", .sql = READ_SHORT, .is_alone = true}}},
+    {.id = "QE5",
+     .title = "reset behind the last row, before it is told that it was",
+     .restarts = 1,
+     .mode = "v2",
+     POINTS(qe5),
+     .defects = {{.name = "READ-SHORT", .caught_by = "I13", .sql = READ_SHORT, .is_alone = true}}},
+    {.id = "QE6", .title = "reset at each step of an apply", POINTS(qe6), .defects = REDO},
+    {.id = "QE7",
+     .title = "reset at COMMIT, which was not done",
+     .mode = "v2",
+     POINTS(qe7),
+     .defects = {{.name = "CLEAR-EARLY", .caught_by = "I3 I12", .sql = LOST_COMMIT}}},
+    {.id = "QE8",
+     .title = "reset at COMMIT, which was done",
+     POINTS(qe8),
+     .is_short = true,
+     .defects = {{.name = "RETRY-COMMIT", .caught_by = "I4", .sql = SKIP_TOKEN}}},
+    {.id = "QE9",
+     .title = "reset at COMMIT, which is done later",
+     POINTS(qe9),
+     .play = play_late,
+     .defects = {{.name = "NO-LOCK", .caught_by = "I4 I22", .sql = NO_LOCK}}},
+    {.id = "QE11",
+     .title = "1023 at the tokens, once and four times",
+     POINTS(qe11),
+     .defects = REDO},
+    {.id = "QE11A",
+     .title = "1023 at the tokens, always",
+     POINTS(qe11_always),
+     .play = play_stuck,
+     .check = it_was_tried_five_times,
+     .defects = {{.name = "RETRY-FOREVER",
+                  .caught_by = "I22",
+                  .sql = "token#4 before run SELECT 1\ntoken#1-3 before fail - XX000 1023\n",
+                  .is_alone = true}}},
+    {.id = "QE12",
+     .title = "1023 at other steps",
+     .mode = "v2",
+     .hard_delete = true,
+     POINTS(qe12),
+     .defects = REDO},
+    {.id = "QE13", .title = "deadlock; conflict of a COPY", POINTS(qe13), .defects = REDO},
+    {.id = "QE14",
+     .title = "XX000 that is no conflict",
+     POINTS(qe14),
+     .play = play_stuck,
+     .check = it_was_tried_once,
+     .defects = {{.name = "RETRY-ALL-XX000",
+                  .caught_by = "I22",
+                  .sql = "token before fail - XX000 1023\n",
+                  .is_alone = true}}},
+    {.id = "QE16",
+     .title = "COPY finds a string too long",
+     POINTS(qe16),
+     .play = play_stuck,
+     .defects = {{.name = "SWALLOW-COPY", .caught_by = "I3", .sql = DROP_NTH, .is_alone = true}}},
+    {.id = "QE17",
+     .title = "COPY fails and nobody can say why",
+     POINTS(qe17),
+     .play = play_stuck,
+     .defects = {{.name = "EXPLAIN-MASKS",
+                  .caught_by = "I21",
+                  .sql = "apply.put.direct before fail - XX000 permission denied\n",
+                  .is_alone = true}}},
+    {.id = "QE19",
+     .title = "COPY counts fewer rows than were staged",
+     POINTS(qe19),
+     .play = play_stuck,
+     .defects = {{.name = "IGNORE-COUNT", .caught_by = "I3", .sql = DROP_NTH, .is_alone = true}}},
+    {.id = "QE20",
+     .title = "denied, full, shut down, too many sessions",
+     .restarts = 1,
+     POINTS(qe20),
+     .defects = REDO},
+    {.id = "QE21",
+     .title = "a widening that is there already; that is denied",
+     .restarts = 1,
+     POINTS(qe21),
+     .defects = {{.name = "WIDEN-SHORT", .caught_by = "I7 I22", .sql = WIDEN_SHORT}}},
+    {.id = "QE22",
+     .title = "a MERGE runs out of time",
+     .restarts = 1,
+     POINTS(qe22),
+     .defects = REDO},
+    {.id = "QE23",
+     .title = "the metadata table is not what it was",
+     POINTS(qe23),
+     .play = play_damaged,
+     .defects = {{.name = "LENIENT-STATE",
+                  .caught_by = "I21 I22",
+                  .sql = "check rewrite ORDER BY=>AND FALSE ORDER BY\n"}}},
+};
+
+GROUP(QE, rows);

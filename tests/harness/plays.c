@@ -1,0 +1,341 @@
+/* harness/plays: see plays.h. */
+
+#include "harness/plays.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WAIT_SECONDS 120
+
+static const char *read_file(struct trial *trial, const char *name)
+{
+    return story_read(trial->story, story_path(trial->story, name), NULL);
+}
+
+static void arm_now(struct trial *trial)
+{
+    story_write(trial->story, "armed", "");
+}
+
+/* A complaint of the story becomes trouble of the trial. */
+static bool is_going_well(struct trial *trial)
+{
+    if (!story_is_well(trial->story)) {
+        trial_troubles(trial, "%s", trial->story->complaint);
+        trial->story->complaint[0] = '\0';
+    }
+    return trial->trouble[0] == '\0';
+}
+
+static void copy_state(struct trial *trial, const char *from, const char *to)
+{
+    struct story *story = trial->story;
+    const char *const argv[] = {"/bin/cp", "-r",
+                                story_path(story, story_text(story, "%s.state", from)),
+                                story_path(story, story_text(story, "%s.state", to)), NULL};
+    story_wait(story, story_start(story, "copy", argv, NULL, NULL), 20);
+}
+
+/* The last run: nothing is done to it, and it is looked at while it goes. */
+static void finish(struct trial *trial, const char *state)
+{
+    const struct run run = {
+        .label = "runtime", .state = state, .has_no_faults = true, .is_observed = true};
+    struct observer *observer = observer_start(trial, 1);
+
+    trial_wait(trial, trial_start(trial, &run), run.label);
+    observer_stop(observer);
+}
+
+static void expect_failure(struct trial *trial, const char *label, int code, const char *says)
+{
+    const char *log = read_file(trial, story_text(trial->story, "%s.log", label));
+
+    if (code != 2) {
+        trial_finds(trial, 22, "%s ended with %d and not with its failure", label, code);
+    }
+    if (says && !strstr(log, says)) {
+        trial_finds(trial, 21, "%s did not say \"%s\": %.200s", label, says,
+                    strlen(log) > 200 ? log + strlen(log) - 200 : log);
+    }
+}
+
+void play_stuck(struct trial *trial)
+{
+    const struct run first = {.label = "first", .is_observed = true};
+    struct observer *observer = observer_start(trial, trial->scenario->is_cold ? 0
+                                                      : trial->scenario->arm ? trial->scenario->arm
+                                                                             : TRIAL_ARM);
+    int code = trial_end(trial, trial_start(trial, &first));
+
+    observer_stop(observer);
+    expect_failure(trial, "first", code, trial->point->text);
+    if (is_going_well(trial)) {
+        unlink(story_path(trial->story, "observer"));
+        finish(trial, "first");
+    }
+}
+
+/* ---------------------------------------------------------------- damage */
+
+static const char *with_schema(struct trial *trial, const char *text, size_t len)
+{
+    char sql[2048];
+    size_t at = 0;
+
+    for (size_t i = 0; i < len && at + 100 < sizeof sql; i++) {
+        if (strncmp(text + i, "%S", 2) == 0) {
+            at += (size_t)snprintf(sql + at, sizeof sql - at, "%s", trial->story->schema);
+            i++;
+        } else {
+            sql[at++] = text[i];
+        }
+    }
+    sql[at] = '\0';
+    return story_text(trial->story, "%s", sql);
+}
+
+void play_damaged(struct trial *trial)
+{
+    const struct run first = {.label = "first",
+                              .has_no_faults = true,
+                              .options = {"--max-transactions", "2", "--ending", "not-drained"}};
+    const struct run second = {.label = "second", .state = "first"};
+    const char *text = trial->point->text, *arrow = strstr(text, "=>");
+    const char *says = strchr(text, '|');
+    int code = trial_end(trial, trial_start(trial, &first));
+
+    if (code != 0 || !arrow || !says) {
+        trial_troubles(trial, "the first run ended with %d", code);
+        return;
+    }
+    story_query(trial->story, with_schema(trial, text, (size_t)(arrow - text)));
+    code = trial_end(trial, trial_start(trial, &second));
+    expect_failure(trial, "second", code, says + 1);
+    story_query(trial->story, with_schema(trial, arrow + 2, (size_t)(says - arrow) - 2));
+    if (is_going_well(trial)) {
+        finish(trial, "first");
+    }
+}
+
+/* ---------------------------------------------------------------- two instances */
+
+/* Starts the older one and waits until it is halted; its process, or 0. */
+static pid_t halt_older(struct trial *trial, struct story_process **ret_older)
+{
+    const struct run older = {.label = "older", .is_observed = true};
+    struct observer *observer = observer_start(trial, trial->scenario->is_cold ? 0
+                                                      : trial->scenario->arm ? trial->scenario->arm
+                                                                             : TRIAL_ARM);
+
+    *ret_older = trial_start(trial, &older);
+    if (*ret_older) {
+        story_wait_file(trial->story, trial_marker(trial, 1), WAIT_SECONDS);
+    }
+    observer_stop(observer);
+    unlink(story_path(trial->story, "observer"));
+    pid_t pid = (pid_t)strtol(story_read(trial->story, trial_marker(trial, 1), NULL), NULL, 10);
+    if (!is_going_well(trial) || pid <= 1) {
+        trial_troubles(trial, "the older instance was not halted");
+        return 0;
+    }
+    return pid;
+}
+
+static char *tables_of(struct trial *trial)
+{
+    const char *s = trial->story->schema;
+
+    return story_query(trial->story,
+                       story_text(trial->story,
+                                  "SELECT 'a', id, seq, n, fp FROM %s.accounts UNION ALL "
+                                  "SELECT 'd', id, seq, n, fp FROM %s.accounts_delta UNION ALL "
+                                  "SELECT 'e', id, seq, 0, 0 FROM %s.events UNION ALL "
+                                  "SELECT 's', id, seq, 0, 0 FROM %s.events_std ORDER BY 1, 2, 3, "
+                                  "4, 5",
+                                  s, s, s, s));
+}
+
+/* Opens once more, so that what a zombie left is swept. */
+static void sweep(struct trial *trial)
+{
+    const struct run last = {.label = "last", .state = "newer", .has_no_faults = true};
+
+    if (trial_end(trial, trial_start(trial, &last)) != 0) {
+        trial_finds(trial, 22, "the run that sweeps failed");
+    }
+}
+
+void play_halted(struct trial *trial)
+{
+    struct story_process *older = NULL;
+    pid_t pid = halt_older(trial, &older);
+
+    if (pid == 0) {
+        return;
+    }
+    copy_state(trial, "older", "newer");
+    finish(trial, "newer");
+    const char *before = tables_of(trial);
+    kill(pid, SIGCONT);
+    /* It lost its onlooker, which is the end of its runtime, unless it failed by itself first. */
+    int code = trial_end(trial, older);
+    const char *log = read_file(trial, "older.log");
+    if (code == 0 || (trial->point->text && !strstr(log, trial->point->text))) {
+        trial_finds(trial, 22, "the older instance ended with %d and did not say \"%s\"", code,
+                    trial->point->text);
+    }
+    sweep(trial);
+    if (strcmp(before, tables_of(trial)) != 0) {
+        trial_finds(trial, 4, "the tables changed when the older instance went on");
+    }
+    is_going_well(trial);
+}
+
+/* A process that nobody has waited for yet has no program any more. */
+static bool has_ended(void *ctx)
+{
+    char program[8];
+
+    return readlink(ctx, program, sizeof program) < 0;
+}
+
+void play_orphaned(struct trial *trial)
+{
+    struct story_process *older = NULL;
+    pid_t pid = halt_older(trial, &older);
+
+    if (pid == 0) {
+        return;
+    }
+    copy_state(trial, "older", "newer");
+    finish(trial, "newer");
+    const char *before = tables_of(trial);
+    kill(older->pid, SIGKILL);
+    kill(pid, SIGCONT);
+    trial_end(trial, older);
+    char *exe = story_text(trial->story, "/proc/%ld/exe", (long)pid);
+    story_wait_for(trial->story, "the end of the older process", has_ended, exe, WAIT_SECONDS);
+    sweep(trial);
+    if (strcmp(before, tables_of(trial)) != 0) {
+        trial_finds(trial, 4, "the tables changed when the older instance went on");
+    }
+    is_going_well(trial);
+}
+
+struct waiting {
+    struct trial *trial;
+    const char *trace, *behind;
+};
+
+/* Is a LOCK on its way behind the event? */
+static bool lock_follows(void *ctx)
+{
+    struct waiting *waiting = ctx;
+    const char *trace = read_file(waiting->trial, waiting->trace);
+    const char *event = *waiting->behind ? strstr(trace, waiting->behind) : trace;
+
+    return event && strstr(event, "\"step\":\"lock\"");
+}
+
+void play_holding(struct trial *trial)
+{
+    const struct run newer = {.label = "runtime", .state = "newer", .has_no_faults = true};
+    struct story_process *older = NULL;
+    pid_t pid = halt_older(trial, &older);
+
+    if (pid == 0) {
+        return;
+    }
+    copy_state(trial, "older", "newer");
+    struct story_process *process = trial_start(trial, &newer);
+    struct waiting waiting = {trial, "runtime-sql.trace", ""};
+    if (process) {
+        story_wait_for(trial->story, "the newer instance's LOCK", lock_follows, &waiting,
+                       WAIT_SECONDS);
+    }
+    kill(pid, SIGKILL);
+    trial_wait(trial, process, "runtime");
+    trial_end(trial, older);
+    is_going_well(trial);
+}
+
+/* The client of the trace's event. */
+static pid_t client_of(const char *trace, const char *event)
+{
+    const char *at = strstr(trace, event);
+
+    return (pid_t)story_number(at ? at : "", "client");
+}
+
+void play_late(struct trial *trial)
+{
+    const struct run run = {.label = "runtime", .is_observed = true};
+    struct observer *observer = observer_start(trial, TRIAL_ARM);
+    struct story_process *process = trial_start(trial, &run);
+    struct waiting waiting = {trial, "runtime-sql.trace", "\"held\""};
+
+    if (process && story_wait_file(trial->story, trial_marker(trial, 1), WAIT_SECONDS)) {
+        if (trial->point->text && strcmp(trial->point->text, "kill") == 0) {
+            const char *trace = read_file(trial, "runtime-sql.trace");
+            const char *killed = trial_marker(trial, 2);
+            pid_t pid = client_of(trace, "\"held\"");
+            story_write(trial->story, strrchr(killed, '/') + 1, "");
+            if (pid > 1) {
+                kill(pid, SIGKILL);
+            }
+        }
+        story_wait_for(trial->story, "another attempt", lock_follows, &waiting, WAIT_SECONDS);
+        story_write(trial->story, "fault1.go", "");
+    }
+    is_going_well(trial);
+    trial_wait(trial, process, run.label);
+    observer_stop(observer);
+    if (!strstr(trial->sql_trace, "\"late\"")) {
+        trial_troubles(trial, "the COMMIT was never sent");
+    }
+}
+
+/* The fixture's first two transactions. */
+static const char *short_fixture(struct trial *trial)
+{
+    static const char mark[] = "{\"commit\": true}\n";
+    char *text = story_read(trial->story, trial->work.fixture, NULL);
+    char *end = strstr(text, mark);
+
+    end = end ? strstr(end + 1, mark) : NULL;
+    if (end) {
+        end[strlen(mark)] = '\0';
+    }
+    return story_write(trial->story, "short.jsonl", text);
+}
+
+void play_twins(struct trial *trial)
+{
+    const struct run first = {.label = "first",
+                              .has_no_faults = true,
+                              .options = {"--max-transactions", "2", "--ending", "not-drained"}};
+    const char *fixture = short_fixture(trial);
+    int code = trial_end(trial, trial_start(trial, &first));
+
+    if (code != 0) {
+        trial_troubles(trial, "the first run ended with %d", code);
+        return;
+    }
+    arm_now(trial);
+    copy_state(trial, "first", "older");
+    copy_state(trial, "first", "newer");
+    const struct run older = {.label = "older", .fixture = fixture};
+    const struct run newer = {.label = "newer", .fixture = fixture};
+    struct story_process *one = trial_start(trial, &older), *two = trial_start(trial, &newer);
+    int code_one = trial_end(trial, one), code_two = trial_end(trial, two);
+    if (code_one != 0 && code_two != 0) {
+        trial_finds(trial, 22, "two instances ended with %d and %d", code_one, code_two);
+    }
+    if (is_going_well(trial)) {
+        finish(trial, code_one == 0 ? "older" : "newer");
+    }
+}

@@ -1,0 +1,36 @@
+#ifndef HARNESS_PLAYS_H
+#define HARNESS_PLAYS_H
+
+/* Courses that several scenarios share, beside trial_play. */
+
+#include "harness/trial.h"
+
+/* The first run, "first", must fail with exit 2 and say the scenario's words; a second one,
+ * "runtime", goes on from its log in a world where nothing is wrong, to the end. */
+void play_stuck(struct trial *trial);
+
+/* Between the two runs the point's text, SQL with %S for the schema and "=>" in the middle, is done
+ * to the warehouse: "damage=>repair". The first run stops with work that nobody has applied; then
+ * one with the damage must fail; then the rest. */
+void play_damaged(struct trial *trial);
+
+/* "older" is halted at the point's stop (marker 1); "runtime" takes over from a copy of its log and
+ * runs to the end; then the older one goes on, must fail and must change nothing. A third run opens
+ * once more and sweeps. */
+void play_halted(struct trial *trial);
+
+/* The same, but its runtime is gone when it goes on, as if its commit had been refused. */
+void play_orphaned(struct trial *trial);
+
+/* The older one is halted with the lock; it is killed when the newer one waits for it. */
+void play_holding(struct trial *trial);
+
+/* The point's rule holds a COMMIT back (late, marker 1); it is let go when another attempt waits
+ * for the lock. With the text "kill" the process that sent it is killed meanwhile. */
+void play_late(struct trial *trial);
+
+/* A first run leaves work that nobody has applied; two instances open with it at once, and only
+ * recover; then the task goes on. */
+void play_twins(struct trial *trial);
+
+#endif
