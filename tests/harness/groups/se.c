@@ -167,6 +167,7 @@ static void play_late(struct trial *trial)
         story, "again-s3", trial->defect && trial->defect->s3 ? trial->defect->s3 : "");
     const struct run again = {
         .label = "again",
+        .has_no_faults = true,
         .address = story_environment("LOCAL_REDSHIFT_ADDRESS"),
         .config = story_config(
             story, "newer.json",
