@@ -56,11 +56,22 @@ struct pgc_conn *pgc_conn_new(struct loop *loop, const struct pgc_options *optio
  * database, never the password. A message that begins "authentication method 13" explains what it
  * means. May be called again after it failed or the connection was lost. */
 void pgc_connect(struct pgc_conn *conn, op_done_fn *done, void *ctx);
-bool pgc_is_connected(const struct pgc_conn *conn); /* and not known to be broken */
+/* Neither known to be broken nor told to end. */
+bool pgc_is_connected(const struct pgc_conn *conn);
+/* The server's number for this session, as its views of locks and queries name it; 0 when there is
+ * none. */
+int pgc_server_pid(const struct pgc_conn *conn);
 /* Drops the connection at once, whatever runs (its batch ends with an error first); closed(ctx)
- * follows when nothing of it is left in the loop, and the connection is freed by then. */
+ * follows when nothing of it is left in the loop, and the connection is freed by then. A statement
+ * that waits or works may go on at the server: it finds out when it next writes to the socket. */
 typedef void pgc_closed_fn(void *ctx);
 void pgc_close(struct pgc_conn *conn, pgc_closed_fn *closed, void *ctx);
+/* The same, but what runs is cancelled at the server first, so that it neither works on for nobody
+ * nor keeps its locks: asked again every second until its end is seen, for PGC_END_MS at most. The
+ * batch ends with ERROR_CANCELLED, and nothing further of it is sent. A request for cancelling that
+ * hangs on its way is left behind on the thread pool. */
+#define PGC_END_MS 3000
+void pgc_end(struct pgc_conn *conn, pgc_closed_fn *closed, void *ctx);
 
 /* ---- batches */
 
@@ -75,6 +86,8 @@ struct pgc_statement {
     const char *ignore_sqlstate; /* an error with this SQLSTATE is success (on_result still comes,
                                     with -1); needs sync; or NULL */
     const char *ignore_message_part; /* and, if set, a message that contains this */
+    bool may_fail; /* any refusal by the server is success, with -1 as above; the last of its flight
+                    */
 };
 
 /* One row. values[i] has ptr NULL for SQL NULL; lent for the call. */
@@ -104,10 +117,6 @@ struct pgc_batch {
  * so, its outcome is unknown). The connection may be in a failed transaction: send
  * ROLLBACK. Message and detail of the server are kept apart for the owner: see pgc_last_message. */
 void pgc_run(struct pgc_conn *conn, const struct pgc_batch *batch, op_done_fn *done, void *ctx);
-/* Asks the server to cancel what runs (PQcancel on the thread pool); the batch still ends by
- * itself. */
-void pgc_cancel(struct pgc_conn *conn);
-
 /* Stops reading rows from the socket until resumed: stdout is backed up. */
 void pgc_pause(struct pgc_conn *conn);
 void pgc_resume(struct pgc_conn *conn);

@@ -235,8 +235,10 @@ static void give_rows(struct pgc_conn *conn, const PGresult *res)
                                   : (struct span){PQgetvalue(res, row, (int)i),
                                                   (size_t)PQgetlength(res, row, (int)i)};
         }
-        run->err =
+        /* The owner may also have given the connection up in there. */
+        struct error *err =
             run->batch.on_row(run->batch.ctx, run->current, &(struct pgc_row){count, conn->values});
+        run->err = error_join(run->err, err);
     }
 }
 
@@ -285,8 +287,9 @@ static void take_failure(struct pgc_conn *conn, const PGresult *res)
 
 static bool must_ignore(const struct pgc_statement *statement, const char *state, const char *text)
 {
-    return statement->ignore_sqlstate && strcmp(statement->ignore_sqlstate, state) == 0 &&
-           (!statement->ignore_message_part || strstr(text, statement->ignore_message_part));
+    return statement->may_fail ||
+           (statement->ignore_sqlstate && strcmp(statement->ignore_sqlstate, state) == 0 &&
+            (!statement->ignore_message_part || strstr(text, statement->ignore_message_part)));
 }
 
 static void end_statement(struct pgc_conn *conn)
@@ -294,7 +297,8 @@ static void end_statement(struct pgc_conn *conn)
     struct run *run = &conn->run;
 
     if (!run->has_failed && !run->err && run->batch.on_result) {
-        run->err = run->batch.on_result(run->batch.ctx, run->current, run->tag_rows);
+        struct error *err = run->batch.on_result(run->batch.ctx, run->current, run->tag_rows);
+        run->err = error_join(run->err, err);
     }
     run->current++;
     run->tag_rows = -1;

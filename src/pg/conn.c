@@ -50,9 +50,13 @@ static const uint32_t moves[] = {
     [CONN_CLOSING] = 0,
 };
 
+/* The server may get a request between two statements of a flight, where it has no effect. */
+#define CANCEL_AGAIN_MS 1000
+
 /* A cancel request on its way. */
 struct cancel {
-    struct pgc_conn *conn;
+    struct pgc_conn *conn; /* NULL: it was closed meanwhile */
+    uint64_t conn_id;
     PGcancel *pg_cancel;
     bool is_sent;
     char words[CANCEL_WORDS_BYTES];
@@ -65,6 +69,7 @@ static void step_down(struct pgc_conn *conn);
 static void step_resolving(struct pgc_conn *conn);
 static void step_connecting(struct pgc_conn *conn);
 static void step_idle(struct pgc_conn *conn);
+static void step_ending(struct pgc_conn *conn);
 static void step_closing(struct pgc_conn *conn);
 static void start_closing(struct pgc_conn *conn);
 static void on_resolved(void *ctx, struct resolve *resolve);
@@ -76,6 +81,7 @@ static void fail_connect(struct pgc_conn *conn, struct error *err);
 static struct error *timeout_error(struct pgc_conn *conn);
 static void let_go(struct pgc_conn *conn);
 static void on_notice(void *ctx, const PGresult *res);
+static void start_cancel(struct pgc_conn *conn);
 static void send_cancel(void *ctx);
 static void end_cancel(void *ctx);
 
@@ -122,7 +128,8 @@ struct pgc_conn *pgc_conn_new(struct loop *loop, const struct pgc_options *optio
 
 void pgc_connect(struct pgc_conn *conn, op_done_fn *done, void *ctx)
 {
-    CHECK(!conn->must_close && !conn->connect_done && !conn->run.done && !conn->pg);
+    CHECK(!conn->must_close && !conn->is_ending);
+    CHECK(!conn->connect_done && !conn->run.done && !conn->pg);
     conn->connect_done = done;
     conn->connect_ctx = ctx;
     op_mark(&conn->op);
@@ -130,8 +137,13 @@ void pgc_connect(struct pgc_conn *conn, op_done_fn *done, void *ctx)
 
 bool pgc_is_connected(const struct pgc_conn *conn)
 {
-    return (conn->op.state == CONN_IDLE || conn->op.state == CONN_RUNNING) &&
+    return (conn->op.state == CONN_IDLE || conn->op.state == CONN_RUNNING) && !conn->is_ending &&
            PQstatus(conn->pg) == CONNECTION_OK;
+}
+
+int pgc_server_pid(const struct pgc_conn *conn)
+{
+    return conn->pg ? PQbackendPID(conn->pg) : 0;
 }
 
 void pgc_close(struct pgc_conn *conn, pgc_closed_fn *closed, void *ctx)
@@ -143,34 +155,36 @@ void pgc_close(struct pgc_conn *conn, pgc_closed_fn *closed, void *ctx)
     op_mark(&conn->op);
 }
 
+void pgc_end(struct pgc_conn *conn, pgc_closed_fn *closed, void *ctx)
+{
+    uint64_t now = loop_now_ms(conn->loop);
+
+    CHECK(!conn->must_close && !conn->is_ending);
+    conn->is_ending = true;
+    conn->closed = closed;
+    conn->closed_ctx = ctx;
+    conn->end_by_ms = now + PGC_END_MS;
+    conn->cancel_at_ms = now;
+    if (conn->run.done) {
+        /* From here on answers are only read to the end of their flight. */
+        conn->run.err = error_join(
+            conn->run.err, error_new(ERROR_CANCELLED, ERROR_ABORT, "the connection is given up"));
+    }
+    op_mark(&conn->op);
+}
+
 void pgc_run(struct pgc_conn *conn, const struct pgc_batch *batch, op_done_fn *done, void *ctx)
 {
-    CHECK(!conn->must_close && !conn->run.done && !conn->connect_done && done);
+    CHECK(!conn->must_close && !conn->is_ending);
+    CHECK(!conn->run.done && !conn->connect_done && done);
     for (unsigned i = 0; i < batch->count; i++) {
         /* What follows in the flight would be skipped after the error that is to be ignored. */
-        CHECK(!batch->statements[i].ignore_sqlstate || batch->statements[i].sync ||
-              batch->statements[i].is_simple);
+        CHECK((!batch->statements[i].ignore_sqlstate && !batch->statements[i].may_fail) ||
+              batch->statements[i].sync || batch->statements[i].is_simple || i + 1 == batch->count);
         CHECK(!batch->statements[i].is_simple || batch->statements[i].param_count == 0);
     }
     conn->run = (struct run){.batch = *batch, .done = done, .ctx = ctx};
     op_mark(&conn->op);
-}
-
-void pgc_cancel(struct pgc_conn *conn)
-{
-    if (conn->op.state != CONN_RUNNING || conn->is_cancelling || conn->must_close) {
-        return;
-    }
-    PGcancel *pg_cancel = PQgetCancel(conn->pg);
-    if (!pg_cancel) {
-        return; /* the connection is broken: the batch ends by itself */
-    }
-    struct cancel *cancel = mem_alloc(sizeof(*cancel));
-    cancel->conn = conn;
-    cancel->pg_cancel = pg_cancel;
-    conn->is_cancelling = true;
-    conn->job_count++;
-    work_start(conn->loop, send_cancel, end_cancel, cancel);
 }
 
 void pgc_pause(struct pgc_conn *conn)
@@ -201,6 +215,9 @@ static void conn_step(struct op *op)
 {
     struct pgc_conn *conn = CONTAINER_OF(op, struct pgc_conn, op);
 
+    if (conn->is_ending && !conn->must_close) {
+        step_ending(conn);
+    }
     if (conn->must_close && op->state != CONN_CLOSING) {
         start_closing(conn);
         return;
@@ -293,6 +310,22 @@ static void step_idle(struct pgc_conn *conn)
     }
     if (conn->run.done) {
         op_set_state(&conn->op, CONN_RUNNING);
+    }
+}
+
+/* Only a statement that the server works on is worth the wait. */
+static void step_ending(struct pgc_conn *conn)
+{
+    uint64_t now = loop_now_ms(conn->loop);
+
+    if (conn->op.state != CONN_RUNNING || !conn->run.in_flight || now >= conn->end_by_ms) {
+        conn->must_close = true;
+        return;
+    }
+    if (now >= conn->cancel_at_ms) {
+        start_cancel(conn);
+        conn->cancel_at_ms = now + CANCEL_AGAIN_MS;
+        timer_start(conn->timer, CANCEL_AGAIN_MS);
     }
 }
 
@@ -608,6 +641,10 @@ static void start_closing(struct pgc_conn *conn)
     op_done_fn *connect_done = conn->connect_done;
 
     let_go(conn);
+    if (conn->cancel) {
+        conn->cancel->conn = NULL;
+        conn->cancel = NULL;
+    }
     conn->wait = NULL;
     conn->connect_done = NULL;
     op_set_state(&conn->op, CONN_CLOSING);
@@ -680,6 +717,21 @@ static void on_notice(void *ctx, const PGresult *res)
 
 /* ---------------------------------------------------------------- cancelling */
 
+static void start_cancel(struct pgc_conn *conn)
+{
+    PGcancel *pg_cancel = conn->cancel ? NULL : PQgetCancel(conn->pg);
+
+    if (!pg_cancel) {
+        return; /* one is on its way, or the connection is broken and the batch ends by itself */
+    }
+    struct cancel *cancel = mem_alloc(sizeof(*cancel));
+    cancel->conn = conn;
+    cancel->conn_id = conn->op.id;
+    cancel->pg_cancel = pg_cancel;
+    conn->cancel = cancel;
+    work_start(conn->loop, send_cancel, end_cancel, cancel);
+}
+
 /* On a worker thread: it opens a connection of its own, and blocks. */
 static void send_cancel(void *ctx)
 {
@@ -691,15 +743,14 @@ static void send_cancel(void *ctx)
 static void end_cancel(void *ctx)
 {
     struct cancel *cancel = ctx;
-    struct pgc_conn *conn = cancel->conn;
 
     if (!cancel->is_sent) {
-        log_debug("pg connection %llu: cancel request: %s", (unsigned long long)conn->op.id,
+        log_debug("pg connection %llu: cancel request: %s", (unsigned long long)cancel->conn_id,
                   cancel->words);
+    }
+    if (cancel->conn) {
+        cancel->conn->cancel = NULL;
     }
     PQfreeCancel(cancel->pg_cancel);
     mem_free(cancel);
-    conn->is_cancelling = false;
-    conn->job_count--;
-    op_mark(&conn->op);
 }

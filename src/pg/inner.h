@@ -59,12 +59,12 @@ struct pgc_conn {
     uint64_t connect_timeout_ms;
     struct figures *figures;
 
-    PGconn *pg;           /* NULL in DOWN, RESOLVING and CLOSING */
-    struct watch *watch;  /* of PQsocket(pg); closed before libpq may close that */
-    struct timer *timer;  /* the connect timeout */
-    unsigned job_count;   /* work on the thread pool: closing waits for it */
-    bool is_cancelling;   /* one of the jobs is a PQcancel */
-    struct resolve *wait; /* the resolve whose answer counts; an abandoned one is only a job */
+    PGconn *pg;            /* NULL in DOWN, RESOLVING and CLOSING */
+    struct watch *watch;   /* of PQsocket(pg); closed before libpq may close that */
+    struct timer *timer;   /* the connect timeout */
+    unsigned job_count;    /* work on the thread pool that closing waits for */
+    struct cancel *cancel; /* a request on its way, which closing leaves behind; or NULL */
+    struct resolve *wait;  /* the resolve whose answer counts; an abandoned one is only a job */
 
     /* facts about the addresses, valid in RESOLVING once is_resolved */
     bool is_resolved;
@@ -75,6 +75,9 @@ struct pgc_conn {
     op_done_fn *connect_done; /* NULL: nobody waits for the connection */
     void *connect_ctx;
     bool must_close;
+    bool is_ending;        /* what runs is being cancelled; then must_close */
+    uint64_t end_by_ms;    /* at the latest */
+    uint64_t cancel_at_ms; /* when to ask (again) for the statement to be cancelled */
     pgc_closed_fn *closed;
     void *closed_ctx;
 

@@ -39,7 +39,8 @@ struct trial {
     bool fail_result;         /* on_result returns an error at once */
     bool must_pause, has_row; /* pause at the first row, resume when a job was done */
     bool is_paused;           /* no row may come now */
-    bool must_cancel;         /* when the first row comes */
+    bool must_end;            /* pgc_end from inside on_row */
+    bool must_free_peer;      /* when the connection is closed, so that nothing hangs any more */
     bool must_close_at_row;   /* pgc_close from inside on_row */
     bool must_go;             /* let the peer go on when the first row has come */
     bool must_wait_for_loss;  /* run the first batch when the connection is known to be lost */
@@ -54,6 +55,10 @@ static void on_closed(void *ctx)
     struct trial *trial = ctx;
 
     trial->closed_calls++;
+    if (trial->must_free_peer) {
+        pg_peer_free(trial->peer);
+        trial->peer = NULL;
+    }
 }
 
 static void on_second(void *ctx, struct error *err)
@@ -75,7 +80,7 @@ static void on_run(void *ctx, struct error *err)
     trial->last_failed = pgc_last_failed(trial->conn);
     (void)snprintf(trial->last_message, sizeof(trial->last_message), "%s",
                    pgc_last_message(trial->conn));
-    if (trial->must_close_at_row && trial->has_row) {
+    if ((trial->must_close_at_row || trial->must_end) && trial->has_row) {
         return; /* it was this that ended the batch */
     }
     if (trial->second.count > 0) {
@@ -155,9 +160,9 @@ static struct error *on_row(void *ctx, unsigned index, const struct pgc_row *row
             trial->is_paused = true;
             work_start(trial->loop, wait_for_rows, resume, trial);
         }
-        if (trial->must_cancel) {
-            pgc_cancel(trial->conn);
-            pgc_cancel(trial->conn); /* the second is the first */
+        if (trial->must_end) {
+            pgc_end(trial->conn, on_closed, trial);
+            assert_false(pgc_is_connected(trial->conn)); /* nothing more is to be asked of it */
         }
         if (trial->must_go) {
             pg_peer_go(trial->peer);
@@ -680,20 +685,82 @@ static void no_row_comes_while_paused(void **state)
     end_trial(&trial);
 }
 
-static void a_cancel_reaches_the_server_and_the_batch_ends(void **state)
+/* What the server is still working on; what stands behind it is not sent any more. */
+static void the_end_cancels_what_runs_and_sends_nothing_further(void **state)
 {
     static const char *const script[] = {"startup",  "ok",
                                          "expect S", "rows 1 word",
                                          "cancel",   "error 57014 canceled on user's request",
                                          "ready I",  NULL};
-    struct trial trial = {.batch = BATCH({.label = "reading", .sql = "SELECT"}),
-                          .must_cancel = true};
+    struct trial trial = {.batch = BATCH({.label = "reading", .sql = "SELECT 1", .sync = true},
+                                         {.label = "writing", .sql = "COMMIT"}),
+                          .must_end = true};
     (void)state;
 
     play(&trial, script);
     assert_non_null(trial.run_err);
-    assert_string_equal(error_origin(trial.run_err), "57014");
+    assert_int_equal(error_code_of(trial.run_err), ERROR_CANCELLED);
     assert_non_null(strstr(pg_peer_heard(trial.peer), "\ncancel\n"));
+    assert_null(strstr(pg_peer_heard(trial.peer), "COMMIT"));
+    end_trial(&trial);
+}
+
+/* A success that crossed the request is of no use: nobody is there to hear of it. */
+static void an_answer_that_crosses_the_cancel_is_read_and_not_followed(void **state)
+{
+    static const char *const script[] = {"startup", "ok",         "expect S", "rows 1 word",
+                                         "cancel",  "tag SELECT", "ready I",  NULL};
+    struct trial trial = {.batch = BATCH({.label = "reading", .sql = "SELECT 1", .sync = true},
+                                         {.label = "writing", .sql = "COMMIT"}),
+                          .must_end = true};
+    (void)state;
+
+    play(&trial, script);
+    assert_int_equal(error_code_of(trial.run_err), ERROR_CANCELLED);
+    assert_null(strstr(pg_peer_heard(trial.peer), "COMMIT"));
+    assert_null(strstr(trial.seen.data, "result"));
+    end_trial(&trial);
+}
+
+/* The request for cancelling is never taken: it hangs on its worker thread until the server's end,
+ * which comes only when the connection is closed. */
+static void a_server_that_does_not_cancel_is_left_when_the_time_is_over(void **state)
+{
+    static const char *const script[] = {"startup",     "ok",      "expect S",
+                                         "rows 1 word", "silence", NULL};
+    struct trial trial = {.batch = BATCH({.label = "reading", .sql = "SELECT 1"}),
+                          .must_end = true,
+                          .must_free_peer = true};
+    (void)state;
+
+    play(&trial, script);
+    assert_int_equal(error_code_of(trial.run_err), ERROR_CANCELLED);
+    end_trial(&trial);
+}
+
+static void a_statement_that_may_fail_is_success_and_ends_nothing(void **state)
+{
+    static const char *const script[] = {"startup",
+                                         "ok",
+                                         "expect S",
+                                         "done SELECT",
+                                         "error 42501 permission denied for relation stv_slices",
+                                         "ready I",
+                                         "expect S",
+                                         "done SELECT",
+                                         "ready I",
+                                         NULL};
+    struct trial trial = {
+        .batch = BATCH({.label = "reading", .sql = "SELECT 1"},
+                       {.label = "asking", .sql = "SELECT 2", .may_fail = true}),
+        .second = BATCH({.label = "going on", .sql = "SELECT 3"}),
+    };
+    (void)state;
+
+    play(&trial, script);
+    assert_null(trial.run_err);
+    assert_null(trial.second_err);
+    assert_string_equal(trial.seen.data, "result 0 -1; result 1 -1; ");
     end_trial(&trial);
 }
 
@@ -855,7 +922,10 @@ int main(void)
         cmocka_unit_test(an_error_of_the_owner_ends_the_batch),
         cmocka_unit_test(rows_arrive_before_the_statement_ends),
         cmocka_unit_test(no_row_comes_while_paused),
-        cmocka_unit_test(a_cancel_reaches_the_server_and_the_batch_ends),
+        cmocka_unit_test(the_end_cancels_what_runs_and_sends_nothing_further),
+        cmocka_unit_test(an_answer_that_crosses_the_cancel_is_read_and_not_followed),
+        cmocka_unit_test(a_server_that_does_not_cancel_is_left_when_the_time_is_over),
+        cmocka_unit_test(a_statement_that_may_fail_is_success_and_ends_nothing),
         cmocka_unit_test(closing_ends_the_batch_first),
         cmocka_unit_test(a_connection_may_be_closed_before_it_stands),
         cmocka_unit_test(a_reset_at_any_step_ends_everything_once),
