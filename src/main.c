@@ -13,6 +13,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* What hangs on the thread pool when everything else has ended is not waited for any longer. */
+#define LEFTOVERS_MS 2000
+
+#define MAX_PROGRESS_S 86400
+
 struct program {
     struct loop *loop;
     struct credit *credit;
@@ -71,6 +76,7 @@ static void ended(void *ctx, struct error *err)
     program->err = err;
     program->has_ended = true;
     loop_ignore_signals(program->loop);
+    loop_end_within(program->loop, LEFTOVERS_MS);
     if (program->metrics) {
         metrics_server_stop(program->metrics, metrics_stopped, NULL);
     }
@@ -108,6 +114,21 @@ static struct error *read_bytes(const char *name, uint64_t *ret)
     return NULL;
 }
 
+/* PROGRESS_SECONDS: for looking into a task that is slow now. */
+static struct error *read_progress(const char *text, uint64_t *ret_ms)
+{
+    uint64_t seconds = 0;
+
+    if (text && *text &&
+        (!text_to_uint64(span_of(text), &seconds) || seconds == 0 || seconds > MAX_PROGRESS_S)) {
+        return error_new(ERROR_INPUT, ERROR_CONFIG,
+                         "PROGRESS_SECONDS is \"%s\": expected a number from 1 to %d", text,
+                         MAX_PROGRESS_S);
+    }
+    *ret_ms = seconds * 1000;
+    return NULL;
+}
+
 static struct error *start(struct program *program)
 {
     struct connector_options options = {
@@ -129,6 +150,7 @@ static struct error *start(struct program *program)
     RETURN_IF_ERROR(read_bytes("MEMORY_LIMIT", &memory_limit));
     program->credit = credit_new(memory_budget(memory_limit, memory_group_limit("")));
     options.credit = program->credit;
+    RETURN_IF_ERROR(read_progress(getenv("PROGRESS_SECONDS"), &options.progress_ms));
     random_bytes(&options.seed, sizeof options.seed);
     RETURN_IF_ERROR(connector_new(program->loop, &options, ended, program, &program->connector));
     serve_metrics(program, getenv("METRICS_ADDRESS"));
@@ -145,14 +167,17 @@ int main(void)
         loop_run(program.loop);
         CHECK(program.has_ended);
     }
-    connector_free(program.connector);
-    credit_free(program.credit);
-    loop_free(program.loop);
 
     int status = program.err ? EXIT_FAILURE : EXIT_SUCCESS;
     if (program.err) {
         log_fatal(program.err);
         error_free(program.err);
     }
+    if (loop_was_left(program.loop)) {
+        _exit(status);
+    }
+    connector_free(program.connector);
+    credit_free(program.credit);
+    loop_free(program.loop);
     return status;
 }

@@ -35,7 +35,8 @@ struct connector_options {
 };
 
 /* ended(ctx, err) comes once, from the loop, when nothing of it is left there; the connector is
- * freed by its owner in or after it. */
+ * freed by its owner in or after it, once the loop has run out: a worker may still hang on the disk
+ * of the capture (loop_end_within). */
 typedef void connector_ended_fn(void *ctx, struct error *err);
 struct error *connector_new(struct loop *loop,
                             const struct connector_options *options,

@@ -117,6 +117,10 @@ struct pgc_batch {
  * so, its outcome is unknown). The connection may be in a failed transaction: send
  * ROLLBACK. Message and detail of the server are kept apart for the owner: see pgc_last_message. */
 void pgc_run(struct pgc_conn *conn, const struct pgc_batch *batch, op_done_fn *done, void *ctx);
+/* Asks the server to cancel what runs (PQcancel on the thread pool); the batch still ends by
+ * itself, and the connection is of use afterwards. */
+void pgc_cancel(struct pgc_conn *conn);
+
 /* Stops reading rows from the socket until resumed: stdout is backed up. */
 void pgc_pause(struct pgc_conn *conn);
 void pgc_resume(struct pgc_conn *conn);

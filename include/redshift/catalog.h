@@ -35,6 +35,9 @@ bool rs_catalog_is_case_sensitive(const struct rs_catalog *catalog);
 void rs_sql_show_case_sensitive(struct buf *out);
 void rs_sql_list_schemas(struct buf *out);
 void rs_sql_current_database(struct buf *out);
+/* How many files COPY reads side by side. Serverless and users without rights have no such table.
+ */
+void rs_sql_count_slices(struct buf *out);
 /* Schemas are those a path is located in, sorted and without repetition. */
 void rs_sql_list_tables(struct buf *out,
                         struct span database,

@@ -150,6 +150,17 @@ void rs_sql_load(struct buf *out,
                  const bool *bounded,
                  unsigned *param);
 
+/* ---- what a statement waits for: asked on another connection. Texts of others' statements are not
+ * asked for. */
+/* A session setting: the server cancels what takes longer, waiting included. */
+void rs_sql_statement_timeout(struct buf *out, uint64_t timeout_ms);
+/* $1 server pid of the session that waits: pid, user, seconds since its transaction began, of the
+ * oldest that holds the lock it waits for. User and seconds are NULL where they may not be seen
+ * (svv_transactions shows a user its own). No row: it does not wait for a lock of a table. */
+void rs_sql_lock_holder(struct buf *out);
+/* $1 server pid: how many of the session's statements are in a queue of the workload management. */
+void rs_sql_queued(struct buf *out);
+
 /* ---- explaining a failed COPY */
 /* The latest row of sys_load_error_detail whose file lies under one of the prefixes
  * (s3://bucket/...; escaped here): error_code, file_name, line_number, column_name, column_type,

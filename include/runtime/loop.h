@@ -18,6 +18,12 @@ struct loop;
 struct loop *loop_new(void);
 /* Runs until no handle and no operation is left. */
 void loop_run(struct loop *loop);
+/* From now on loop_run lasts so long at most. What is left then can only be work that hangs on the
+ * thread pool: a disk or a network that does not answer. Also from inside the loop. */
+void loop_end_within(struct loop *loop, uint64_t ms);
+/* loop_run ended by that. The loop and what its work still owns must not be freed: the process is
+ * to end by _exit(2), since exit(3) waits for the pool. */
+bool loop_was_left(const struct loop *loop);
 /* CHECKs that every handle was closed and every operation is done. */
 void loop_free(struct loop *loop);
 

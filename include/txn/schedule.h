@@ -50,7 +50,9 @@ int64_t schedule_next(const struct schedule *schedule, int64_t after_ns);
 /* A transaction of so many Store requests is part of a backfill. */
 #define SCHEDULE_BACKFILL_STORES 1000000
 
-/* What this process saw; zeroed to start. */
+/* What this process saw; zeroed to start. It is not kept across restarts: the instants are anchored
+ * to the epoch, so their phase is not lost, and the connector state has no place for more, since
+ * the original reads it strictly and a task must be able to go back to it. */
 struct schedule_history {
     bool has_acknowledged;
     int64_t acknowledged_ns; /* when the last Acknowledged was sent */

@@ -45,6 +45,8 @@ struct txn_callbacks {
     void (*loaded)(void *ctx, unsigned binding, struct span doc_json);
     void (*flushed)(void *ctx);
     void (*started_commit)(void *ctx, struct span patch_json);
+    /* The answer to txn_ask_wait. May be NULL when that is not called. */
+    void (*wait_known)(void *ctx);
     /* The engine is lost: nothing follows but the end of txn_close. Owns err. */
     void (*failed)(void *ctx, struct error *err);
     void *ctx;
@@ -135,6 +137,11 @@ void txn_backlog(const struct txn *txn, uint64_t *ret_entries, uint64_t *ret_byt
  * public.orders". Adds nothing when that work is not under way. */
 enum txn_work { TXN_OPENING, TXN_LOOKING_UP, TXN_APPLYING };
 void txn_add_wait(const struct txn *txn, enum txn_work work, struct buf *out);
+/* Asks the warehouse, on a connection of its own, what the statement that runs waits for: whose
+ * lock, or a queue. When true, wait_known comes within seconds, and txn_add_wait says what was
+ * found until the next question. False: nothing runs, or the user may not ask. A failure is a log
+ * line and nothing else. */
+bool txn_ask_wait(struct txn *txn);
 
 /* Winds down from any state: an apply that runs is finished when graceful, else abandoned (it rolls
  * back or is settled by the next Open); files that no entry names are deleted. done comes once; the

@@ -30,9 +30,12 @@ static const uint32_t reading_moves[] = {
 /* The names of all schemas asked about, as literals, with room to spare. */
 #define STATEMENT_BYTES ((size_t)4 * 1024 * 1024)
 
+/* 128 nodes of 16 slices are the largest cluster; more is no number of slices. */
+#define MAX_SLICES 4096
+
 /* ASKING's statements and their order; the last only when no database is configured. */
 enum { ASK_FOLDING, ASK_SCHEMAS, ASK_DATABASE, ASK_COUNT };
-enum { LIST_TABLES, LIST_COLUMNS, LIST_COUNT };
+enum { LIST_TABLES, LIST_COLUMNS, LIST_SLICES, LIST_COUNT }; /* the last only when wanted */
 /* Positions in a row of LIST_COLUMNS; LIST_TABLES has the first two. */
 enum { AT_SCHEMA, AT_TABLE, AT_COLUMN, AT_TYPE, AT_NULLABLE, AT_WIDTH, AT_DEFAULT, AT_COUNT };
 
@@ -138,12 +141,27 @@ static void start_asking(struct reading_op *self)
 
 /* ---------------------------------------------------------------- listing */
 
+/* Serverless has no slices to show, which may look like none. */
+static void take_slices(struct reading_op *self, const struct pgc_row *row)
+{
+    uint64_t slices = 0;
+
+    if (row->count == 1 && row->values[0].ptr && text_to_uint64(row->values[0], &slices) &&
+        slices <= MAX_SLICES) {
+        self->ret->slices = (unsigned)slices;
+    }
+}
+
 static struct error *take_listed(void *ctx, unsigned index, const struct pgc_row *row)
 {
     struct reading_op *self = ctx;
     const struct span *values = row->values;
     uint64_t width = 0;
 
+    if (index == LIST_SLICES) {
+        take_slices(self, row);
+        return NULL;
+    }
     if (row->count != (index == LIST_TABLES ? AT_COLUMN : AT_COUNT)) {
         return error_new(ERROR_SQL, ERROR_FATAL, "a row has %u columns", row->count);
     }
@@ -180,7 +198,9 @@ static void start_listing(struct reading_op *self)
     self->statements = ARENA_ARRAY(self->arena, LIST_COUNT, struct pgc_statement);
     list(self, LIST_TABLES, "listing tables", rs_sql_list_tables, schemas);
     list(self, LIST_COLUMNS, "listing columns", rs_sql_list_columns, schemas);
-    run(self, LIST_COUNT, take_listed);
+    ask(self, LIST_SLICES, "counting slices", rs_sql_count_slices);
+    self->statements[LIST_SLICES].may_fail = true; /* not there, or not for this user */
+    run(self, self->ret->wants_slices ? LIST_COUNT : LIST_SLICES, take_listed);
     op_set_state(&self->op, READING_LISTING);
 }
 

@@ -24,6 +24,10 @@ static const uint32_t end_moves[] = {
     [END_CLOSING_IO] = OP_MOVE(END_CLOSING_CAPTURE),
 };
 
+/* What is queued for the capture is written when there is nothing else to do any more. Less than
+ * the time that a container gets to end. */
+#define CAPTURE_END_MS 10000
+
 /* Requests that are trees: a spec of thousands of bindings. */
 #define REQUEST_ARENA_BYTES ((size_t)1024 * 1024 * 1024)
 
@@ -190,8 +194,17 @@ static void close_capture(struct connector *self)
 {
     if (self->capture) {
         capture_close(self->capture, self->last_words == NULL, capture_closed, self);
+        self->capture_timer = timer_new(&self->end);
+        timer_start(self->capture_timer, CAPTURE_END_MS);
     }
     op_set_state(&self->end, END_CLOSING_CAPTURE);
+}
+
+/* Its disk hangs. The worker still has the capture, which therefore stays where it is. */
+static void leave_capture(const struct connector *self)
+{
+    log_event(LOG_WARN, "the capture of this session is incomplete: the disk does not take it",
+              LOG_STR("path", capture_path(self->capture)), LOG_END);
 }
 
 static void end_step(struct op *op)
@@ -239,6 +252,9 @@ static void end_step(struct op *op)
         break;
     case END_CLOSING_CAPTURE:
         if (!self->capture || self->capture_closed) {
+            op_finish_won(op);
+        } else if (timer_has_expired(self->capture_timer)) {
+            leave_capture(self);
             op_finish_won(op);
         }
         break;
@@ -315,7 +331,7 @@ struct error *connector_new(struct loop *loop,
     self->http = http_client_new(loop, &(struct http_client_options){.max_host_connections = 8});
     op_init(&self->end, loop, &end_kind, end_done, self);
     progress_init(&self->progress, &self->end, &self->figures, options->progress_ms,
-                  session_add_wait, self);
+                  session_add_wait, session_ask_wait, self);
     start_capture(self);
     stdio_start_reading(self->io);
     *ret = self;

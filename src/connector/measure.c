@@ -32,6 +32,8 @@
       "when the last transaction was acknowledged, since 1970; absent before the first")           \
     X(next_acknowledgement, PREFIX "next_acknowledgement_timestamp_seconds",                       \
       "the schedule's next instant, since 1970; absent without a schedule")                        \
+    X(ssh_host_key, PREFIX "ssh_host_key_info",                                                    \
+      "always 1; the label has the fingerprint of the tunnel's host key; absent without a tunnel") \
     X(resident, "process_resident_memory_bytes", "resident memory")                                \
     X(resident_peak, PREFIX "process_resident_memory_peak_bytes", "the most it has been")          \
     X(started, "process_start_time_seconds", "when the process started, since 1970")
@@ -243,6 +245,9 @@ static void emit_state(const struct printer *printer, const struct connector *se
         txn_backlog(self->txn, &entries, &bytes);
     }
     emit_with(printer, GAUGE_build_info, "version", PRODUCT_VERSION, 1);
+    if (self->has_world && self->world.way && way_host_key(self->world.way)) {
+        emit_with(printer, GAUGE_ssh_host_key, "fingerprint", way_host_key(self->world.way), 1);
+    }
     emit(printer, GAUGE_session_open, connector_is_ready(self));
     emit(printer, GAUGE_credit_used, credit_used(credit));
     emit(printer, GAUGE_credit_peak, credit_peak(credit));

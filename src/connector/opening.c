@@ -168,7 +168,8 @@ static struct error *make_engine(struct opening *opening)
         .hard_delete = config->hard_delete,
         .case_sensitive = rs_catalog_is_case_sensitive(opening->reading.catalog),
         .bucket_path = config->bucket_path,
-        .files_per_binding = config->parallel_files,
+        .files_per_binding =
+            config->parallel_files ? config->parallel_files : opening->reading.slices,
         .pg = &self->world.pg,
         .s3 = self->world.s3,
         .stage = self->stage,
@@ -185,6 +186,7 @@ static struct error *make_engine(struct opening *opening)
         .loaded = session_loaded,
         .flushed = session_flushed,
         .started_commit = session_started_commit,
+        .wait_known = session_wait_known,
         .failed = engine_failed,
         .ctx = self,
     };
@@ -216,6 +218,7 @@ static void start_reading(struct opening *opening)
         paths[i] = (struct catalog_path){spec->bindings[i].resource_path,
                                          spec->bindings[i].resource_path_count};
     }
+    opening->reading.wants_slices = self->config->parallel_files == 0;
     op_reply_expect(&opening->reply, &opening->op);
     opening->reader = catalog_read(&self->world, self->arena, paths, spec->binding_count,
                                    &opening->reading, op_reply_done, &opening->reply);

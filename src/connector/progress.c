@@ -68,6 +68,7 @@ void progress_init(struct progress *progress,
                    struct figures *figures,
                    uint64_t every_ms,
                    progress_wait_fn *wait,
+                   progress_ask_fn *ask,
                    void *ctx)
 {
     *progress = (struct progress){
@@ -76,6 +77,7 @@ void progress_init(struct progress *progress,
         .timer = timer_new(op),
         .every_ms = every_ms ? every_ms : PROGRESS_EVERY_MS,
         .wait = wait,
+        .ask = ask,
         .ctx = ctx,
     };
 }
@@ -167,6 +169,29 @@ static void say(struct progress *progress, struct progress_state *state)
     state->said_ms = now;
 }
 
+static void take_due(struct progress *progress, struct progress_state *state, uint64_t now)
+{
+    if (!state->is_asking && progress->ask && progress->ask(progress->ctx, state->step)) {
+        state->is_asking = true;
+        state->due_ms = now + PROGRESS_ASK_MS;
+    } else {
+        say(progress, state);
+        state->is_asking = false;
+        state->due_ms = now + progress->every_ms;
+    }
+}
+
+void progress_answered(struct progress *progress)
+{
+    for (unsigned i = 0; i < PROGRESS_TRACKS; i++) {
+        struct progress_state *state = &progress->tracks[i];
+        if (state->is_asking) {
+            state->due_ms = loop_now_ms(progress->loop);
+            timer_start(progress->timer, 0);
+        }
+    }
+}
+
 void progress_look(struct progress *progress)
 {
     uint64_t now = loop_now_ms(progress->loop);
@@ -179,8 +204,7 @@ void progress_look(struct progress *progress)
     for (unsigned i = 0; i < PROGRESS_TRACKS; i++) {
         struct progress_state *state = &progress->tracks[i];
         if (state->due_ms && state->due_ms <= now) {
-            say(progress, state);
-            state->due_ms = now + progress->every_ms;
+            take_due(progress, state, now);
         }
         if (state->due_ms && state->due_ms < next) {
             next = state->due_ms;

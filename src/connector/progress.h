@@ -28,12 +28,16 @@ enum progress_track { PROGRESS_READING, PROGRESS_APPLYING, PROGRESS_TRACKS };
 
 /* Appends what the step waits for, in words. */
 typedef void progress_wait_fn(void *ctx, enum progress_step step, struct buf *out);
+/* A line of the step is due. True: more will be known soon, and the line waits for
+ * progress_answered, or PROGRESS_ASK_MS. */
+typedef bool progress_ask_fn(void *ctx, enum progress_step step);
 
 struct progress_state {
     enum progress_step step;
     uint64_t round;
     uint64_t began_ms, said_ms, due_ms; /* due: of the next line; 0 when idle */
     uint64_t count_before, count_said;  /* of what the step counts */
+    bool is_asking;                     /* its line waits for an answer */
 };
 
 struct progress {
@@ -42,11 +46,13 @@ struct progress {
     struct timer *timer; /* runs only while a phase is under way that may get long */
     uint64_t every_ms;
     progress_wait_fn *wait;
+    progress_ask_fn *ask; /* or NULL */
     void *ctx;
     struct progress_state tracks[PROGRESS_TRACKS];
 };
 
 #define PROGRESS_EVERY_MS ((uint64_t)300000)
+#define PROGRESS_ASK_MS ((uint64_t)25000)
 
 /* The timer is op's, whose step calls progress_look. every_ms 0: five minutes. */
 void progress_init(struct progress *progress,
@@ -54,6 +60,7 @@ void progress_init(struct progress *progress,
                    struct figures *figures,
                    uint64_t every_ms,
                    progress_wait_fn *wait,
+                   progress_ask_fn *ask,
                    void *ctx);
 
 /* The track's step ends with its line and its figure, the next one begins. NONE: none begins. */
@@ -71,6 +78,8 @@ static inline void progress_need(struct progress *progress,
         progress_enter(progress, track, step, round);
     }
 }
+/* The answer came: the line that waits for it is due. */
+void progress_answered(struct progress *progress);
 /* Says what is due. */
 void progress_look(struct progress *progress);
 

@@ -458,6 +458,37 @@ void session_add_wait(void *ctx, enum progress_step step, struct buf *out)
     }
 }
 
+/* Only a statement waits for locks and queues. */
+bool session_ask_wait(void *ctx, enum progress_step step)
+{
+    struct connector *self = ctx;
+
+    switch (step) {
+    case PROGRESS_OPEN:
+        return self->txn && txn_ask_wait(self->txn);
+    case PROGRESS_EVALUATING:
+        return txn_ask_wait(self->txn);
+    case PROGRESS_RECOVERY:
+    case PROGRESS_COMMIT:
+        return self->is_acknowledging && txn_ask_wait(self->txn);
+    case PROGRESS_NONE:
+    case PROGRESS_WAITING:
+    case PROGRESS_LOADS:
+    case PROGRESS_LOADED:
+    case PROGRESS_STORES:
+    case PROGRESS_STAGING:
+    case PROGRESS_COUNT:
+        break;
+    }
+    return false;
+}
+
+void session_wait_known(void *ctx)
+{
+    struct connector *self = ctx;
+    progress_answered(&self->progress);
+}
+
 /* ---------------------------------------------------------------- the end of input */
 
 void session_input_ended(struct connector *self)

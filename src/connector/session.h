@@ -84,7 +84,8 @@ struct connector {
     struct error *last_words;
     struct op_reply engine_reply, io_reply;
     bool http_closed, capture_closed;
-    unsigned open_ways; /* tunnels that are being closed */
+    struct timer *capture_timer; /* how long the last of the capture may take */
+    unsigned open_ways;          /* tunnels that are being closed */
 };
 
 /* Reads requests from the decoder until it wants more bytes or the session must wait. */
@@ -98,6 +99,8 @@ void connector_send(struct connector *self);
 
 /* What a phase waits for, in words; ctx is the connector. */
 progress_wait_fn session_add_wait;
+progress_ask_fn session_ask_wait;
+void session_wait_known(void *ctx);
 
 /* The engine's answers; ctx is the connector. */
 void session_applied(void *ctx);

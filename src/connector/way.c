@@ -22,6 +22,7 @@ struct way {
     char *endpoint;
     bool is_pinned;
     bool is_closing;
+    char *host_key; /* as last seen; NULL: none yet */
     char port[PORT_BYTES];
     way_closed_fn *closed;
     void *ctx;
@@ -31,8 +32,10 @@ struct way {
 
 static void host_key_seen(void *ctx, const char *fingerprint)
 {
-    const struct way *way = ctx;
+    struct way *way = ctx;
 
+    mem_free(way->host_key);
+    way->host_key = mem_strdup(fingerprint);
     log_event(LOG_INFO,
               way->is_pinned ? "the SSH server has the host key that is configured"
                              : "the SSH server's host key is not checked, as none is configured",
@@ -82,6 +85,7 @@ static void free_way(struct way *way)
 {
     error_drop(way->err, "each connection that wanted to go this way was told");
     mem_free(way->endpoint);
+    mem_free(way->host_key);
     mem_free(way);
 }
 
@@ -112,6 +116,11 @@ struct error *way_new(struct loop *loop, const struct config *config, struct way
     tunnel_open(way->tunnel, opened, way);
     *ret = way;
     return NULL;
+}
+
+const char *way_host_key(const struct way *way)
+{
+    return way->host_key;
 }
 
 void way_direct(struct way *way, struct pgc_options *pg)

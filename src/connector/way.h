@@ -18,6 +18,9 @@ struct way;
 struct error *way_new(struct loop *loop, const struct config *config, struct way **ret) MUST_CHECK;
 /* Makes connections go this way. The way must outlive them. */
 void way_direct(struct way *way, struct pgc_options *pg);
+/* The fingerprint of the server's key as last seen, "SHA256:..."; NULL before. Lent until the next
+ * turn of the loop. */
+const char *way_host_key(const struct way *way);
 /* All its connections are closed. closed(ctx) follows; the way is freed by then. */
 typedef void way_closed_fn(void *ctx);
 void way_close(struct way *way, way_closed_fn *closed, void *ctx);

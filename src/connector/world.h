@@ -42,6 +42,8 @@ void world_done(struct world *world);
  * columns. Uses the connection that it is given, else connects by itself, and leaves it open for
  * the owner (Apply runs its statements on it). After a cancel it is closed. */
 struct catalog_reading {
+    bool wants_slices;          /* asked together with the rest */
+    unsigned slices;            /* how many files COPY reads side by side; 0: not to be known */
     struct rs_catalog *catalog; /* in the arena, once done */
     struct pgc_conn *conn;      /* NULL or connected at the start; the owner's again from done on,
                                    also after a failure, when it may be NULL */

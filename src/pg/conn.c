@@ -187,6 +187,13 @@ void pgc_run(struct pgc_conn *conn, const struct pgc_batch *batch, op_done_fn *d
     op_mark(&conn->op);
 }
 
+void pgc_cancel(struct pgc_conn *conn)
+{
+    if (conn->op.state == CONN_RUNNING && !conn->must_close) {
+        start_cancel(conn);
+    }
+}
+
 void pgc_pause(struct pgc_conn *conn)
 {
     conn->is_paused = true;

@@ -94,6 +94,11 @@ void rs_sql_current_database(struct buf *out)
     buf_add_str(out, "SELECT current_database()");
 }
 
+void rs_sql_count_slices(struct buf *out)
+{
+    buf_add_str(out, "SELECT COUNT(*) FROM stv_slices");
+}
+
 void rs_sql_list_tables(struct buf *out,
                         struct span database,
                         const struct span *schemas,

@@ -49,6 +49,33 @@ static void add_like_prefix(struct buf *out, struct span prefix);
 static void add_row_condition(struct buf *out);
 static unsigned temp_column_count(const struct rs_table *table, enum rs_temp kind);
 
+/* ---------------------------------------------------------------- what is waited for */
+
+void rs_sql_statement_timeout(struct buf *out, uint64_t timeout_ms)
+{
+    buf_add_str(out, "SET statement_timeout TO ");
+    buf_add_uint(out, timeout_ms);
+}
+
+void rs_sql_lock_holder(struct buf *out)
+{
+    buf_add_str(out,
+                "SELECT holder.pid, TRIM(t.txn_owner), "
+                "CAST(EXTRACT(EPOCH FROM GETDATE()) - EXTRACT(EPOCH FROM t.txn_start) AS BIGINT) "
+                "FROM pg_locks AS waiter "
+                "JOIN pg_locks AS holder ON holder.relation = waiter.relation "
+                "AND holder.database = waiter.database AND holder.pid <> waiter.pid "
+                "LEFT JOIN svv_transactions AS t ON t.pid = holder.pid "
+                "WHERE waiter.pid = $1 AND NOT waiter.granted AND holder.granted "
+                "ORDER BY t.txn_start LIMIT 1");
+}
+
+void rs_sql_queued(struct buf *out)
+{
+    buf_add_str(out, "SELECT COUNT(*) FROM sys_query_history "
+                     "WHERE session_id = $1 AND status = 'queued'");
+}
+
 /* ---------------------------------------------------------------- set-up */
 
 void rs_sql_create_schema(struct buf *out, struct span schema)

@@ -17,6 +17,8 @@ struct loop {
     uv_loop_t uv;
     uv_prepare_t prepare; /* drains the ready list; keeps the loop alive only while it has work */
     uv_idle_t idle;       /* active while the ready list is not empty: the loop does not sleep */
+    uv_timer_t deadline;  /* of the loop itself, see loop_end_within; keeps nothing alive */
+    bool has_deadline, was_left;
     uv_signal_t signals[2];
     unsigned open_signal_count; /* handles of signals that are not closed yet */
     bool listens;               /* the signal handles are open and not closing */

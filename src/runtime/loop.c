@@ -93,6 +93,32 @@ struct loop *loop_new(void)
 void loop_run(struct loop *loop)
 {
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
+    if (loop->has_deadline && !loop->was_left) {
+        loop->has_deadline = false;
+        uv_close((uv_handle_t *)&loop->deadline, NULL);
+    }
+}
+
+static void on_deadline(uv_timer_t *deadline)
+{
+    struct loop *loop = CONTAINER_OF(deadline, struct loop, deadline);
+
+    loop->was_left = true;
+    uv_stop(&loop->uv);
+}
+
+void loop_end_within(struct loop *loop, uint64_t ms)
+{
+    CHECK(!loop->has_deadline);
+    loop->has_deadline = true;
+    CHECK(uv_timer_init(&loop->uv, &loop->deadline) == 0);
+    uv_unref((uv_handle_t *)&loop->deadline);
+    CHECK(uv_timer_start(&loop->deadline, on_deadline, ms, 0) == 0);
+}
+
+bool loop_was_left(const struct loop *loop)
+{
+    return loop->was_left;
 }
 
 static void check_is_ours(uv_handle_t *handle, void *arg)

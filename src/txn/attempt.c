@@ -369,7 +369,25 @@ struct op *attempt_start(struct txn *txn,
     return &self->op;
 }
 
-void attempt_add_wait(struct op *attempt, struct buf *out)
+static void add_statement_wait(const struct txn *txn, const struct attempt *self, struct buf *out)
+{
+    bool is_known = self->at < self->plan->count;
+    const char *label = is_known ? self->plan->statements[self->at].label : "ending the batch";
+    struct span words = holdup_words(txn);
+
+    if (words.len > 0) {
+        buf_add_span(out, words);
+        buf_add_str(out, ", for ");
+        buf_add_str(out, label);
+    } else if (is_known && self->plan->notes[self->at].step == PLAN_LOCK) {
+        buf_add_str(out, "another transaction, which has the lock on the metadata table");
+    } else {
+        buf_add_str(out, "the warehouse: ");
+        buf_add_str(out, label);
+    }
+}
+
+void attempt_add_wait(const struct txn *txn, struct op *attempt, struct buf *out)
 {
     const struct attempt *self = CONTAINER_OF(attempt, struct attempt, op);
 
@@ -381,13 +399,7 @@ void attempt_add_wait(struct op *attempt, struct buf *out)
         buf_add_str(out, "keys for S3");
         break;
     case ATTEMPT_RUNNING:
-        if (self->at < self->plan->count && self->plan->notes[self->at].step == PLAN_LOCK) {
-            buf_add_str(out, "another transaction, which has the lock on the metadata table");
-        } else {
-            buf_add_str(out, "the warehouse: ");
-            buf_add_str(out, self->at < self->plan->count ? self->plan->statements[self->at].label
-                                                          : "ending the batch");
-        }
+        add_statement_wait(txn, self, out);
         break;
     case ATTEMPT_ROLLING_BACK:
         buf_add_str(out, "the warehouse: rolling back");

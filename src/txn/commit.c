@@ -735,6 +735,7 @@ void commit_start(struct txn *txn)
 {
     struct commit_op *self = mem_alloc(sizeof *self);
 
+    widen_give_up(txn);
     self->txn = txn;
     self->began_ms = loop_now_ms(txn->loop);
     self->arena = arena_new(TXN_ARENA_BYTES);
@@ -751,7 +752,7 @@ void commit_add_wait(const struct txn *txn, struct buf *out)
     const struct commit_op *self = txn->commit_op;
 
     if (self && self->attempt) {
-        attempt_add_wait(self->attempt, out);
+        attempt_add_wait(txn, self->attempt, out);
     } else if (self) {
         buf_add_str(out, "S3: the lists of staged files are stored");
     }

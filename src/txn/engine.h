@@ -6,6 +6,9 @@
  *
  *   txn.c     life cycle, the calls of the door, what may run next
  *   link.c    the kept connection, made anew when it broke
+ *   side.c    the side connection, for what must not wait for the kept one
+ *   widen.c   columns widened on it while rows are staged
+ *   holdup.c  what a long statement waits for, asked on it
  *   open.c    Open: rows, owner mark, what the state left pending
  *   load.c    keys to look up, and the query that answers them
  *   store.c   rows to write, entries at StartCommit
@@ -49,6 +52,28 @@ bool link_is_connected(const struct txn *txn);
 /* Index of the statement that failed last; no statement's when the connection is gone. */
 unsigned link_last_failed(const struct txn *txn);
 
+/* ---- side.c */
+
+/* Stands in its owner's struct, which stays until done. */
+struct side_task {
+    struct pgc_statement statement; /* lent until done */
+    struct error *(*on_row)(void *ctx, unsigned index, const struct pgc_row *row); /* or NULL */
+    uint64_t bound_ms; /* from side_run to the answer, connecting and queueing included */
+    op_done_fn *done;
+    void *ctx;
+    /* the side's */
+    struct list_node node;
+    uint64_t began_ms;
+    bool is_under_way, is_unwanted;
+};
+
+/* done(ctx, err) always comes, from the loop: ERROR_TIMEOUT when the time was over, ERROR_CANCELLED
+ * after side_give_up or side_cancel. Tasks run one after another. Not when the engine closes. */
+void side_run(struct txn *txn, struct side_task *task);
+/* Hastens its end; what runs is cancelled at the server. Harmless when it is not under way. */
+void side_give_up(struct txn *txn, struct side_task *task);
+void side_cancel(struct txn *txn); /* the engine closes */
+
 /* ---- what a binding has under way in the current transaction */
 
 struct bound {
@@ -56,6 +81,7 @@ struct bound {
     struct rs_table table;     /* a copy whose columns' widths follow our widenings */
     struct rs_column *columns; /* the same columns, writable */
     bool *is_widened;          /* by column: it is VARCHAR(MAX) in the warehouse already */
+    uint64_t *is_asked;        /* bitmap by column: nothing more to do before the apply */
     struct row_format *keys, *full;
 
     struct stage_writer *lookup; /* keys to look up, NULL until the first */
@@ -160,7 +186,10 @@ struct txn {
     struct commit_op *commit_op;
     struct delay *delay;
     struct sweep *sweep;
-    unsigned background; /* trash under way */
+    struct side *side;
+    struct list widenings; /* on the side connection */
+    struct holdup *holdup; /* made at the first question, freed with the engine */
+    unsigned background;   /* trash and side connections under way */
 
     struct close_op *close_op;
 };
@@ -226,6 +255,22 @@ void commit_start(struct txn *txn);
 void commit_cancel(struct txn *txn);
 void commit_add_wait(const struct txn *txn, struct buf *out);
 
+/* ---- widen.c: a column that turns out to be too narrow is widened at once, so that the apply need
+ * not wait for it. Only a hint: the entry names the column in any case. */
+void widen_begin_binding(struct bound *bound);
+/* After each row: did it ask for something new? */
+void widen_look(struct txn *txn, struct bound *bound, const struct row_facts *facts);
+/* The apply begins: what is not widened by now it does itself. */
+void widen_give_up(struct txn *txn);
+
+/* ---- holdup.c */
+bool holdup_ask(struct txn *txn); /* false: there is nothing to ask, or nobody */
+/* "a lock held by process 12 (user etl, since 40 s)", "its turn in a queue of the warehouse";
+ * nothing when nothing was found. */
+struct span holdup_words(const struct txn *txn);
+void holdup_forget(struct txn *txn);
+void holdup_free(struct txn *txn);
+
 /* ---- delay.c: answers the acknowledge, now or at its instant */
 void delay_start(struct txn *txn, struct span patch_json);
 void delay_look_again(struct txn *txn); /* is_hurried was set */
@@ -273,7 +318,7 @@ struct op *attempt_start(struct txn *txn,
                          op_done_fn *done,
                          void *ctx);
 /* What it waits for, in words: see txn_add_wait. */
-void attempt_add_wait(struct op *attempt, struct buf *out);
+void attempt_add_wait(const struct txn *txn, struct op *attempt, struct buf *out);
 
 /* ---- explain.c: a COPY failed; what the server's table of load errors says becomes part of err.
  * Consumes err; done(ctx, err) always has an error. files: what was copied. The connection must be

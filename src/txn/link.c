@@ -1,7 +1,7 @@
 /*
  * txn/link: the one connection that the engine keeps. In: "be connected". Out: a connection on
  * which the session's settings were made. It knows nothing of transactions; a broken connection is
- * replaced, never repaired.
+ * replaced, never repaired. One that is dropped under a statement has it cancelled at the server.
  *
  *      CLOSING -> CONNECTING -> SETTING -> done
  *         ^ only when a broken one is in the way; nothing at all when the connection is good
@@ -49,7 +49,7 @@ static void start_closing(struct link_op *self)
 
     link->conn = NULL;
     link->is_set_up = false;
-    pgc_close(conn, conn_closed, self);
+    pgc_end(conn, conn_closed, self);
     op_set_state(&self->op, LINK_CLOSING);
 }
 

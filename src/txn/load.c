@@ -356,7 +356,7 @@ void load_add_wait(const struct txn *txn, struct buf *out)
     const struct load_op *self = txn->load_op;
 
     if (self && self->attempt) {
-        attempt_add_wait(self->attempt, out);
+        attempt_add_wait(txn, self->attempt, out);
     } else if (self) {
         buf_add_str(out, "S3: the keys to look up are stored");
     }

@@ -138,6 +138,12 @@ static void add_temp(struct plan *plan,
 
 /* ---------------------------------------------------------------- apply */
 
+void plan_allow_widened(struct pgc_statement *widening)
+{
+    widening->ignore_sqlstate = "0A000";
+    widening->ignore_message_part = "target column size should be different";
+}
+
 static void add_widenings(struct plan *plan, struct buf *sql, const struct plan_work *work)
 {
     for (unsigned i = 0; i < work->widen_count; i++) {
@@ -146,9 +152,7 @@ static void add_widenings(struct plan *plan, struct buf *sql, const struct plan_
             plan, PLAN_WIDEN, work->binding, label(plan, "widening a column of", work->table), sql);
         plan->notes[plan->count - 1].column = work->widen[i];
         statement->sync = true;
-        /* another shard, or this one before it was killed, did it already */
-        statement->ignore_sqlstate = "0A000";
-        statement->ignore_message_part = "target column size should be different";
+        plan_allow_widened(statement);
     }
 }
 

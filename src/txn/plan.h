@@ -120,6 +120,9 @@ void plan_apply(struct plan *plan, struct arena *arena, const struct plan_apply 
  * more. */
 void plan_wipe(struct plan *plan);
 
+/* Another shard, or this one before it was killed, or the side connection, did it already. */
+void plan_allow_widened(struct pgc_statement *widening);
+
 /* One binding's keys to look up. */
 struct plan_lookup {
     unsigned binding;

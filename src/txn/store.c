@@ -321,6 +321,7 @@ static struct error *begin_binding(struct txn *txn, unsigned binding)
     for (unsigned role = 0; role < ENTRY_ROLES; role++) {
         reset_facts(txn, bound, &bound->facts[role]);
     }
+    widen_begin_binding(bound);
     return NULL;
 }
 
@@ -351,6 +352,7 @@ static struct error *add_row(struct txn *txn,
     RETURN_IF_ERROR(row_encode(role == ENTRY_DELETE ? bound->keys : bound->full, keys, values,
                                doc_json, out, &bound->facts[role]));
     stage_writer_row_end(bound->writers[role], out->len - before);
+    widen_look(txn, bound, &bound->facts[role]);
     return NULL;
 }
 

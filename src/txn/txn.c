@@ -33,6 +33,7 @@ static void bind(struct txn *txn, unsigned index)
     bound->table = *table;
     bound->columns = ARENA_ARRAY(txn->arena, table->column_count, struct rs_column);
     bound->is_widened = ARENA_ARRAY(txn->arena, table->column_count, bool);
+    bound->is_asked = ARENA_ARRAY(txn->arena, table->column_count / 64 + 1, uint64_t);
     memcpy(bound->columns, table->columns, table->column_count * sizeof *bound->columns);
     bound->table.columns = bound->columns;
     for (unsigned i = 0; i < table->column_count; i++) {
@@ -94,6 +95,7 @@ txn_new(struct loop *loop, const struct txn_options *options, const struct txn_c
     txn->work_arena = arena_new(TXN_ARENA_BYTES);
     txn->random.state = options->seed;
     txn->link.txn = txn;
+    list_init(&txn->widenings);
     txn->is_primary = options->key_begin == 0;
     txn->options.task = arena_strdup(txn->arena, options->task);
     txn->options.bucket_path = arena_strdup(txn->arena, options->bucket_path);
@@ -121,6 +123,7 @@ void txn_free(struct txn *txn)
         return;
     }
     CHECK(txn->background == 0 && !txn->link.conn);
+    holdup_free(txn);
     arena_free(txn->work_arena);
     arena_free(txn->own_arena);
     arena_free(txn->tokens_arena);
@@ -432,11 +435,30 @@ void txn_backlog(const struct txn *txn, uint64_t *ret_entries, uint64_t *ret_byt
     *ret_bytes = txn->pending_bytes;
 }
 
+static void add_opening_wait(const struct txn *txn, struct buf *out)
+{
+    struct span words = holdup_words(txn);
+
+    if (words.len > 0) {
+        buf_add_span(out, words);
+        buf_add_str(out, ", for ");
+    } else {
+        buf_add_str(out, "the warehouse: ");
+    }
+    buf_add_str(out, "taking over the task");
+}
+
+bool txn_ask_wait(struct txn *txn)
+{
+    holdup_forget(txn);
+    return holdup_ask(txn);
+}
+
 void txn_add_wait(const struct txn *txn, enum txn_work work, struct buf *out)
 {
     switch (work) {
     case TXN_OPENING:
-        buf_add_str(out, "the warehouse: taking over the task");
+        add_opening_wait(txn, out);
         break;
     case TXN_LOOKING_UP:
         load_add_wait(txn, out);
@@ -526,8 +548,8 @@ static void close_done(void *ctx, struct error *err)
     done(done_ctx, err);
 }
 
-/* Whatever is under way is told to stop; a running statement loses its connection, and its
- * transaction with it. What was staged and is named by no entry is deleted. */
+/* Whatever is under way is told to stop; a running statement is cancelled and loses its connection,
+ * and its transaction with it. What was staged and is named by no entry is deleted. */
 static void cancel_all(struct txn *txn, struct close_op *self)
 {
     open_cancel(txn);
@@ -535,6 +557,7 @@ static void cancel_all(struct txn *txn, struct close_op *self)
     store_cancel(txn);
     trash_cancel(txn, self->graceful);
     delay_cancel(txn);
+    side_cancel(txn);
     if (!self->graceful) {
         s3_give_up_within(txn->options.s3, CLOSE_LIMIT_MS);
         commit_cancel(txn);

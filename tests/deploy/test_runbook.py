@@ -73,7 +73,8 @@ class Statuses(unittest.TestCase):
     def test_the_program_ends_in_no_other_way(self):
         ends = {(path, end) for path in sources()
                 for end in re.findall(r"(?<![\w.])((?:_|quick_)?exit|_Exit|abort)\(\w*\);", read(path))}
-        self.assertEqual(ends, {("src/base/check.c", "abort")})
+        # main's own, with the same status: what hangs on the thread pool is not waited for.
+        self.assertEqual(ends, {("src/base/check.c", "abort"), ("src/main.c", "_exit")})
         main = read("src", "main.c")
         self.assertIn("EXIT_FAILURE : EXIT_SUCCESS", main)
         self.assertEqual(set(first_cells("How a run ended")) - {"status"}, {"0", "1", "134", "137"})

@@ -48,14 +48,18 @@ static const struct {
     {"commit", "^COMMIT", NULL},
     {"rollback", "^ROLLBACK", NULL},
     {"explain", "sys_load_error_detail", NULL},
+    {"slices", "stv_slices", NULL},
+    {"holder", "svv_transactions", NULL},
+    {"queue", "sys_query_history", NULL},
 };
 
 const char *const step_names[] = {
-    "load.",     "apply.", "connect",    "auth",      "set",        "show",     "catalog",
-    "create",    "column", "widen",      "begin",     "lock",       "check",    "owner",
-    "del.temp",  "temp",   "del.copy",   "temp.copy", "put.direct", "count",    "del.exec",
-    "put.merge", "drop",   "load.query", "token",     "commit",     "rollback", "explain",
-    "trunc",     "proof",  "proof.copy", "other",     NULL};
+    "load.",      "apply.", "connect",  "auth",      "set",      "show",
+    "catalog",    "create", "column",   "widen",     "begin",    "lock",
+    "check",      "owner",  "del.temp", "temp",      "del.copy", "temp.copy",
+    "put.direct", "count",  "del.exec", "put.merge", "drop",     "load.query",
+    "token",      "commit", "rollback", "explain",   "trunc",    "proof",
+    "proof.copy", "slices", "holder",   "queue",     "other",    NULL};
 
 static bool matches(const char *sql, const char *part)
 {

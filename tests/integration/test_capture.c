@@ -1,11 +1,15 @@
 /* A session is written down while it runs, without secrets, readable after kill -9; replayed into
  * another schema it makes the same tables. */
 
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -229,12 +233,67 @@ static void a_capture_is_readable_after_kill_9(void **state)
     story_end(story);
 }
 
+static bool has_answered(void *ctx)
+{
+    const struct story_process *process = ((void **)ctx)[1];
+    return strstr(story_read(((void **)ctx)[0], process->out, NULL), "\n") != NULL;
+}
+
+/* The writes of a worker that hangs cannot be taken back: the process ends without it, with the
+ * status that it would have had. */
+static void a_disk_that_hangs_does_not_keep_the_process_from_its_end(void **state)
+{
+    (void)state;
+    for (int is_stopped = 0; is_stopped < 2; is_stopped++) {
+        struct story *story = story_begin(is_stopped ? "capture_hangs_stopped" : "capture_hangs");
+        const char *fifo = story_path(story, "requests");
+        const char *const argv[] = {story_text(story, "%s/materialize-redshift", PROGRAM_DIR),
+                                    NULL};
+        const char *const environment[] = {
+            "FLOW_RUNTIME_CODEC=json",
+            "HANGING_FILE=the-capture",
+            "ASAN_OPTIONS=verify_asan_link_order=0",
+            story_text(story, "LD_PRELOAD=%s", HANGING_DISK),
+            story_text(story, "FLOW_CAPTURE=%s", story_path(story, "the-capture")),
+            NULL};
+        static const char request[] = "{\"spec\":{}}\n";
+
+        assert_int_equal(mkfifo(fifo, 0600), 0);
+        int fd = open(fifo, O_RDWR | O_CLOEXEC); /* which neither waits nor is the only writer */
+        assert_true(fd >= 0);
+        struct story_process *process = story_start(story, "connector", argv, environment, fifo);
+        void *fact[] = {story, process};
+        assert_int_equal(write(fd, request, sizeof request - 1), (ssize_t)sizeof request - 1);
+        if (story_wait_for(story, "the answer to Spec", has_answered, fact, 60)) {
+            if (is_stopped) {
+                (void)kill(process->pid, SIGTERM);
+            } else {
+                (void)close(fd);
+                fd = -1;
+            }
+            if (story_wait(story, process, 60)) {
+                const char *log = story_read(story, process->err, NULL);
+                if (story_exit_code(process) != is_stopped ||
+                    !strstr(log, "the capture of this session is incomplete")) {
+                    story_complain(story, "it exited with %d: %.1000s", story_exit_code(process),
+                                   log);
+                }
+            }
+        }
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        story_end(story);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_replayed_session_makes_the_same_tables_json),
         cmocka_unit_test(a_replayed_session_makes_the_same_tables_proto),
         cmocka_unit_test(a_capture_is_readable_after_kill_9),
+        cmocka_unit_test(a_disk_that_hangs_does_not_keep_the_process_from_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

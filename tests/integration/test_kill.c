@@ -227,6 +227,13 @@ static bool is_moment(const struct statement *statement, bool is_after)
     return *steps != NULL;
 }
 
+/* A column is widened ahead, and again by the apply if that came first: only that there is a first
+ * time is sure of every run. */
+static bool is_second_widening(const struct statement *statement)
+{
+    return is_step(statement, "widen") && statement->n > 1;
+}
+
 static void add_statements(struct sweep *sweep,
                            const struct trace *trace,
                            const struct transaction *transaction,
@@ -239,7 +246,7 @@ static void add_statements(struct sweep *sweep,
             continue;
         }
         for (int after = 0; after < 2; after++) {
-            if (!is_moment(statement, after)) {
+            if (!is_moment(statement, after) || is_second_widening(statement)) {
                 continue;
             }
             char name[80];

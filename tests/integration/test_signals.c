@@ -12,32 +12,7 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
-
 #include "support/story_ledger.h"
-
-static pid_t child_of(pid_t parent)
-{
-    DIR *proc = opendir("/proc");
-    pid_t found = 0;
-
-    for (struct dirent *entry; proc && !found && (entry = readdir(proc));) {
-        char path[300];
-        long pid, ppid;
-        snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
-        FILE *file = fopen(path, "r");
-        if (file && fscanf(file, "%ld (%*[^)]) %*c %ld", &pid, &ppid) == 2 && ppid == parent) {
-            found = (pid_t)pid;
-        }
-        if (file) {
-            fclose(file);
-        }
-    }
-    if (proc) {
-        closedir(proc);
-    }
-    return found;
-}
 
 static void check_after(struct story *story, const struct story_drive *drive, struct ledger *ledger)
 {
@@ -146,7 +121,7 @@ static void sigterm_while_staging_leaves_no_upload_behind(void **state)
     (void)state;
 
     if (story_wait_for(story, "an open upload", upload_is_open, &staging, 60)) {
-        pid_t pid = child_of(process->pid);
+        pid_t pid = story_child(process);
         if (pid <= 1 || kill(pid, SIGTERM) != 0) {
             story_complain(story, "there is no connector to stop");
         }

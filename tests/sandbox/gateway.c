@@ -175,11 +175,20 @@ bool gateway_setup(const struct gateway *gateway)
     if (backend == NULL) {
         return false;
     }
+    struct bytes slices = {0};
+    bytes_printf(&slices,
+                 "CREATE OR REPLACE VIEW pg_catalog.stv_slices AS SELECT 0 AS node, slice, "
+                 "slice AS localslice, 'D'::char(1) AS type FROM generate_series(0, %d) AS s "
+                 "(slice); GRANT SELECT ON pg_catalog.stv_slices TO PUBLIC; "
+                 "RESET allow_system_table_mods",
+                 gateway->slices - 1);
     bytes_put(&script, setup_sql, sizeof setup_sql);
     /* The lock keeps two gateways that start on one database apart. */
     ok = run(backend, "BEGIN; SELECT pg_advisory_xact_lock(8002)", "lock") &&
          run(backend, bytes_text(&script), "types, functions and views") &&
-         run(backend, "COMMIT", "commit") && grant_database(gateway, backend);
+         run(backend, bytes_text(&slices), "slices") && run(backend, "COMMIT", "commit") &&
+         grant_database(gateway, backend);
+    bytes_done(&slices);
     bytes_done(&script);
     backend_close(backend);
     return ok;

@@ -24,6 +24,7 @@ struct gateway {
     bool discards_rows;                        /* COPY counts lines and keeps none */
     struct copy_role roles[GATEWAY_ROLES_MAX]; /* attached to the cluster */
     int role_count;
+    int slices; /* rows of stv_slices */
     SSL_CTX *tls;
 };
 

@@ -24,6 +24,8 @@
 enum {
     EXIT_USAGE = 2,
     CONNECTIONS_MAX = 500,
+    SLICES_DEFAULT = 2,
+    SLICES_MAX = 1024,
 };
 
 struct arguments {
@@ -50,7 +52,8 @@ static void print_usage(void)
         "usage: redshift-sandbox --listen ADDRESS:PORT --backend-host HOST --backend-port N\n"
         "         --backend-user NAME --database NAME --user NAME --password-file FILE\n"
         "         [--isolation snapshot|serializable] [--require-tls] [--auth md5|digest]\n"
-        "         [--case-sensitive] [--discard-rows] [--ready-file FILE] [--certificate-out "
+        "         [--case-sensitive] [--slices N] [--discard-rows] [--ready-file FILE] "
+        "[--certificate-out "
         "FILE]\n"
         "         [--role NAME=ACCESS_KEY_ID:SECRET_FILE]...\n"
         "With --discard-rows COPY counts lines and keeps none: a warehouse that costs next to "
@@ -145,6 +148,9 @@ static bool take_argument(struct arguments *a, int option, const char *value)
         return true;
     case 'R':
         return take_role(g, value);
+    case 's':
+        g->slices = (int)strtol(value, &end, 10);
+        return *end == '\0' && g->slices >= 0 && g->slices <= SLICES_MAX;
     case 'o':
         a->certificate_out = value;
         return true;
@@ -171,6 +177,7 @@ static bool read_arguments(int argc, char **argv, struct arguments *a)
         {"ready-file", required_argument, NULL, 'r'},
         {"role", required_argument, NULL, 'R'},
         {"certificate-out", required_argument, NULL, 'o'},
+        {"slices", required_argument, NULL, 's'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -332,7 +339,7 @@ static int fail(const char *message, const char *what)
 
 int main(int argc, char **argv)
 {
-    struct arguments a = {0};
+    struct arguments a = {.gateway.slices = SLICES_DEFAULT};
     char bound[64];
     sigset_t unblocked;
 

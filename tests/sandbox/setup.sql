@@ -647,6 +647,30 @@ CREATE OR REPLACE VIEW pg_catalog.pg_table_def AS
            0 AS sortkey, a.is_nullable = 'NO' AS "notnull"
     FROM redshift_sys.attributes AS a
     WHERE a.schema_name = ANY (current_schemas(true)::text[]);
+
+-- ------------------------------------------------------------------ what goes on
+
+-- A user sees its own sessions; with pg_read_all_stats, which stands for SYSLOG ACCESS UNRESTRICTED,
+-- everybody's.
+CREATE OR REPLACE VIEW redshift_sys.visible_sessions AS
+    SELECT * FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND datname = current_database()
+      AND (usename = current_user OR pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'));
+CREATE OR REPLACE VIEW pg_catalog.svv_transactions AS
+    SELECT s.usename::text::bpchar AS txn_owner, s.datname::text::bpchar AS txn_db, l.pid,
+           s.xact_start AT TIME ZONE 'UTC' AS txn_start, l.mode::bpchar AS lock_mode,
+           CASE l.locktype WHEN 'relation' THEN 'relation' ELSE 'transactionid' END::bpchar
+               AS lockable_object_type, l.relation::integer AS relation, l.granted
+    FROM pg_locks AS l JOIN redshift_sys.visible_sessions AS s ON s.pid = l.pid
+    WHERE l.locktype IN ('relation', 'transactionid');
+-- There are no queues here, so no statement has the status queued.
+CREATE OR REPLACE VIEW pg_catalog.sys_query_history AS
+    SELECT usesysid::integer AS user_id, pid AS session_id, datname::text::bpchar AS database_name,
+           CASE state WHEN 'active' THEN 'running' ELSE 'success' END::char(10) AS status,
+           query_start AT TIME ZONE 'UTC' AS start_time
+    FROM redshift_sys.visible_sessions;
+GRANT SELECT ON pg_catalog.svv_transactions, pg_catalog.sys_query_history TO PUBLIC;
+
 GRANT SELECT ON ALL TABLES IN SCHEMA redshift_sys TO PUBLIC;
 GRANT SELECT ON ALL TABLES IN SCHEMA redshift_information_schema TO PUBLIC;
 GRANT SELECT ON pg_catalog.sys_load_error_detail, pg_catalog.stl_load_errors,

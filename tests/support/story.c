@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -393,6 +394,30 @@ bool story_wait(struct story *story, struct story_process *process, unsigned sec
 int story_exit_code(const struct story_process *process)
 {
     return WIFEXITED(process->status) ? WEXITSTATUS(process->status) : -1;
+}
+
+pid_t story_child(const struct story_process *process)
+{
+    DIR *proc = opendir("/proc");
+    pid_t found = 0;
+
+    for (struct dirent *entry; proc && !found && (entry = readdir(proc));) {
+        char path[300];
+        long pid, ppid;
+        snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
+        FILE *file = fopen(path, "r");
+        if (file && fscanf(file, "%ld (%*[^)]) %*c %ld", &pid, &ppid) == 2 &&
+            ppid == process->pid) {
+            found = (pid_t)pid;
+        }
+        if (file) {
+            fclose(file);
+        }
+    }
+    if (proc) {
+        closedir(proc);
+    }
+    return found;
 }
 
 bool story_wait_for(

@@ -83,6 +83,8 @@ struct story_process *story_start(struct story *story,
 bool story_wait(struct story *story, struct story_process *process, unsigned seconds);
 /* Its exit code, or -1 when it did not exit by itself. */
 int story_exit_code(const struct story_process *process);
+/* A process that it has started, such as the connector of a flow-runtime; 0: none. */
+pid_t story_child(const struct story_process *process);
 /* Waits for fact(ctx); a complaint after the time. */
 bool story_wait_for(
     struct story *story, const char *what, bool (*fact)(void *ctx), void *ctx, unsigned seconds);

@@ -23,6 +23,8 @@ struct world {
     struct progress progress;
     unsigned lines, last_line; /* of progress; after the last one it is over */
     bool is_over;
+    bool can_ask; /* what PROGRESS_COMMIT waits for */
+    unsigned questions;
     int saved_stderr, read_fd;
     char log[65536];
 };
@@ -37,11 +39,22 @@ static void add_wait(void *ctx, enum progress_step step, struct buf *out)
     buf_add_str(out, "the \"runtime\"");
 }
 
+static bool ask(void *ctx, enum progress_step step)
+{
+    struct world *world = ctx;
+
+    world->questions += step == PROGRESS_COMMIT;
+    return step == PROGRESS_COMMIT && world->can_ask;
+}
+
 static void world_step(struct op *op)
 {
     struct world *world = CONTAINER_OF(op, struct world, op);
 
     progress_look(&world->progress);
+    if (world->questions > 0 && world->lines == 0) {
+        progress_answered(&world->progress);
+    }
     if (world->is_over || (world->last_line > 0 && world->lines >= world->last_line)) {
         progress_enter(&world->progress, PROGRESS_READING, PROGRESS_NONE, 0);
         op_finish(op);
@@ -89,7 +102,7 @@ static struct world *world_new(unsigned last_line)
     world->loop = loop_new();
     world->last_line = last_line;
     op_init(&world->op, world->loop, &kind, world_done, world);
-    progress_init(&world->progress, &world->op, &world->figures, 10, add_wait, world);
+    progress_init(&world->progress, &world->op, &world->figures, 10, add_wait, ask, world);
     listen_to_stderr(world);
     return world;
 }
@@ -149,6 +162,22 @@ static void an_apply_beside_the_reading_is_told_of_as_well(void **state)
     mem_free(world);
 }
 
+static void a_line_waits_for_what_is_being_asked(void **state)
+{
+    (void)state;
+    for (int can_ask = 0; can_ask < 2; can_ask++) {
+        struct world *world = world_new(1);
+
+        world->can_ask = can_ask;
+        progress_enter(&world->progress, PROGRESS_APPLYING, PROGRESS_COMMIT, 1);
+        world_run(world);
+        assert_int_equal(world->lines, 1);
+        assert_int_equal(world->questions, 1); /* one for each line */
+        (void)line(world->log, "\"msg\":\"materialization commit in progress\",\"round\":1,");
+        mem_free(world);
+    }
+}
+
 static void nothing_runs_while_the_session_is_idle(void **state)
 {
     struct world *world = world_new(0);
@@ -206,6 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_long_phase_says_how_far_it_is_and_what_it_waits_for),
         cmocka_unit_test(an_apply_beside_the_reading_is_told_of_as_well),
+        cmocka_unit_test(a_line_waits_for_what_is_being_asked),
         cmocka_unit_test(nothing_runs_while_the_session_is_idle),
         cmocka_unit_test(a_summary_has_what_belongs_to_its_transaction),
     };

@@ -48,6 +48,9 @@ static void each_statement_of_the_connector_has_its_step(void **state)
         {"ROLLBACK", "rollback"},
         {"ALTER TABLE orders ALTER COLUMN note TYPE VARCHAR(MAX)", "widen"},
         {"ALTER TABLE orders ADD COLUMN note TEXT;", "column"},
+        {"SELECT COUNT(*) FROM stv_slices", "slices"},
+        {"SELECT holder.pid FROM pg_locks JOIN svv_transactions AS t ON TRUE", "holder"},
+        {"SELECT COUNT(*) FROM sys_query_history WHERE session_id = $1", "queue"},
         {"SELECT 1", "other"},
     };
     (void)state;

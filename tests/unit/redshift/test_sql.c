@@ -298,6 +298,21 @@ static void delete_before(struct buf *out)
     rs_sql_delete_before(out, &orders, order_columns[2].identifier);
 }
 
+static void statement_timeout(struct buf *out)
+{
+    rs_sql_statement_timeout(out, 30000);
+}
+
+static void lock_holder(struct buf *out)
+{
+    rs_sql_lock_holder(out);
+}
+
+static void queued(struct buf *out)
+{
+    rs_sql_queued(out);
+}
+
 static void widen(struct buf *out)
 {
     rs_sql_widen(out, &orders, &order_columns[4]);
@@ -414,6 +429,9 @@ static const struct golden {
     GOLDEN(load_rebuilt),
     GOLDEN(load_bounded),
     GOLDEN(load_errors),
+    GOLDEN(statement_timeout),
+    GOLDEN(lock_holder),
+    GOLDEN(queued),
 };
 
 static bool read_golden(const char *name, struct buf *out)
