@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-extern const struct group group_BL, group_PK, group_QK, group_QE, group_SK, group_SE, group_ZB,
-    group_SJ;
+extern const struct group group_CO, group_BL, group_PK, group_QK, group_QE, group_SK, group_SE,
+    group_ZB, group_SJ;
 
 const struct group *const all_groups[] = {&group_BL, &group_PK, &group_QK, &group_QE, &group_SK,
-                                          &group_SE, &group_ZB, &group_SJ, NULL};
+                                          &group_SE, &group_ZB, &group_SJ, &group_CO, NULL};

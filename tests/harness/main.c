@@ -185,6 +185,27 @@ static bool is_wanted(const struct choice *choice,
     return !choice->only;
 }
 
+/* Is any point of it? */
+static bool may_be_wanted(const struct choice *choice,
+                          const struct group *group,
+                          const struct scenario *scenario)
+{
+    char word[64];
+
+    if (!choice->only) {
+        return !choice->is_short || scenario->is_short;
+    }
+    for (const char *at = choice->only; *at;) {
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(at, ",/"), at);
+        if (strcmp(word, scenario->id) == 0 || strcmp(word, group->name) == 0) {
+            return true;
+        }
+        at += strcspn(at, ",");
+        at += *at == ',';
+    }
+    return false;
+}
+
 struct plan {
     struct outcome *items;
     unsigned count, cap;
@@ -336,7 +357,12 @@ int main(int argc, char **argv)
     }
     for (unsigned i = 0; all_groups[i]; i++) {
         for (unsigned k = 0; k < all_groups[i]->count; k++) {
-            add_scenario(&plan, &choice, all_groups[i], &all_groups[i]->scenarios[k]);
+            const struct scenario *scenario = &all_groups[i]->scenarios[k];
+            if (all_groups[i]->prepare && !choice.is_list &&
+                may_be_wanted(&choice, all_groups[i], scenario)) {
+                all_groups[i]->prepare(k, choice.seed);
+            }
+            add_scenario(&plan, &choice, all_groups[i], scenario);
         }
     }
     if (choice.is_list) {

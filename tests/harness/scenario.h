@@ -18,6 +18,7 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define SCENARIO_KILLS 8
 #define SCENARIO_OPTIONS 16
@@ -71,11 +72,14 @@ struct group {
     const char *name;
     const struct scenario *scenarios;
     unsigned count;
+    /* Called before a scenario (its index) is looked at that may be run: finds its points by a run
+     * of its own. NULL: they are all written down. */
+    void (*prepare)(unsigned index, uint64_t seed);
 };
 
 /* Each defined in groups/<name>.c; all of them are listed in groups.c. */
 #define GROUP(group_name, rows)                                                                    \
-    const struct group group_##group_name = {#group_name, rows, sizeof(rows) / sizeof *(rows)}
+    const struct group group_##group_name = {#group_name, rows, sizeof(rows) / sizeof *(rows), NULL}
 
 #define POINTS(rows) .points = (rows), .point_count = sizeof(rows) / sizeof *(rows)
 
