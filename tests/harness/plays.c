@@ -181,7 +181,6 @@ void play_halted(struct trial *trial)
     finish(trial, "newer");
     const char *before = tables_of(trial);
     kill(pid, SIGCONT);
-    /* It lost its onlooker, which is the end of its runtime, unless it failed by itself first. */
     int code = trial_end(trial, older);
     const char *log = read_file(trial, "older.log");
     if (code == 0 || (trial->point->text && !strstr(log, trial->point->text))) {

@@ -1,4 +1,5 @@
-/* The observer's end of the run: a line out, a line in. Blocks, since that is its purpose. */
+/* The observer's end of the run: a line out, a line in. Blocks, since that is its purpose. When the
+   observer leaves, the run goes on without it. */
 #include "observe.h"
 
 #include <string.h>
@@ -41,7 +42,7 @@ enum fr_end fr_observe_tell(struct fr_run *run,
 {
     struct fr_buf line = {0};
     char answer = 0;
-    if (run->options.observer == NULL) {
+    if (run->options.observer == NULL || run->observer_fd < 0) {
         return FR_OK;
     }
     fr_buf_printf(&line, "{\"at\":\"%s\",\"position\":%llu,\"patches\":", at,
@@ -63,7 +64,8 @@ enum fr_end fr_observe_tell(struct fr_run *run,
     fr_buf_done(&line);
     while (answer != '\n') {
         if (recv(run->observer_fd, &answer, 1, 0) != 1) {
-            return fr_verdict(run, FR_USAGE, "the observer left");
+            fr_observe_done(run);
+            return FR_OK;
         }
     }
     return FR_OK;

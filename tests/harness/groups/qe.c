@@ -54,10 +54,9 @@ static const struct point qe13[] = {
 static const struct point qe14[] = {{.name = "token",
                                      .sql = "token before fail - XX000 the hub is on fire\n",
                                      .text = "the hub is on fire"}};
-static const struct point qe16[] = {
-    {.name = "too long for the column",
-     .sql = "apply.temp rewrite note VARCHAR(=>note VARCHAR(8), gone VARCHAR(\n",
-     .text = "note"}};
+static const struct point qe16[] = {{.name = "too much for the column",
+                                     .sql = "apply.temp rewrite fp BIGINT=>fp SMALLINT\n",
+                                     .text = "fp"}};
 static const struct point qe17[] = {
     {.name = "denied",
      .sql = "apply.put.direct before fail - XX000 Load into table t failed for no reason\n"
@@ -136,7 +135,7 @@ static const struct scenario rows[] = {
     {.id = "QE1",
      .title = "connections are refused at first",
      .is_cold = true,
-     .restarts = 2,
+     .restarts = 3,
      POINTS(qe1),
      .defects = {{.name = "NO-RETRY",
                   .caught_by = "I22",
@@ -217,7 +216,7 @@ static const struct scenario rows[] = {
                   .sql = "token before fail - XX000 1023\n",
                   .is_alone = true}}},
     {.id = "QE16",
-     .title = "COPY finds a string too long",
+     .title = "COPY finds a number that does not fit",
      POINTS(qe16),
      .play = play_stuck,
      .defects = {{.name = "SWALLOW-COPY", .caught_by = "I3", .sql = DROP_NTH, .is_alone = true}}},
