@@ -16,7 +16,8 @@
 /* ---------------------------------------------------------------- findings */
 
 /* On one line. */
-static void keep(char *finding, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void
+keep(char *finding, const char *format, va_list args)
 {
     if (!finding[0]) {
         vsnprintf(finding, FINDING_LEN, format, args);
