@@ -81,6 +81,7 @@ class Watched(unittest.TestCase):
         gateway = cls.start_gateway(folder)
         long, short = (os.path.join(folder, name) for name in ("long.jsonl", "short.jsonl"))
         watched.write_fixture(long, 3000, 150)
+        cls.add_awkward_values(long)
         watched.write_fixture(short, 30, 10)  # the first five are not delayed
         names = ["watched_%d_%s" % (os.getpid(), which) for which in ("busy", "calm")]
         for name in names:
@@ -91,6 +92,16 @@ class Watched(unittest.TestCase):
         cls.tasks = [
             enter(watched.task(folder, BUILD, watched.endpoint(names[0], gateway), long, busy, "busy")),
             enter(watched.task(folder, BUILD, watched.endpoint(names[1], None, "4h"), short, calm, "calm"))]
+
+    @staticmethod
+    def add_awkward_values(path):
+        """A string that no column holds, and a character that no SUPER does, so that both are counted."""
+        with open(path) as file:
+            rest = file.read()
+        with open(path, "w") as file:
+            for number, text in enumerate(("long" * 20000, "a\\u0000b")):
+                file.write('["shop/orders",{"id":-%d,"text":"%s","seen":1}]\n' % (number + 1, text))
+            file.write(rest)
 
     @classmethod
     def start_gateway(cls, folder):
