@@ -182,9 +182,15 @@ static const char *trace_of(struct story *story, const char *label)
  * ".../<range>/<start>-". */
 static const char *staged_name(struct story *story, const char *label)
 {
-    const char *seen = strstr(trace_of(story, label), "\"step\":\"put.data\"");
-    const char *object = seen ? strstr(seen, "\"object\":\"/") : NULL;
-    const char *key = object ? strchr(object + strlen("\"object\":\"/"), '/') : NULL;
+    static const char before_object[] = "\"object\":\"/";
+    /* Behind the prefix, not what Validate tried. */
+    const char *trace = trace_of(story, label);
+    const char *object = strstr(trace, "/r000000-b");
+
+    while (object > trace && strncmp(object, before_object, strlen(before_object)) != 0) {
+        object--; /* it is on the same line */
+    }
+    const char *key = object ? strchr(object + strlen(before_object), '/') : NULL;
     const char *dash = key ? strchr(key, '-') : NULL; /* in the range */
 
     dash = dash ? strchr(dash + 1, '-') : NULL;
