@@ -202,6 +202,7 @@ static bool may_have_no_rows(const char *name)
         "materialize_redshift_next_acknowledgement_timestamp_seconds",
         "materialize_redshift_truncated_column_values_total",
         "materialize_redshift_replaced_column_values_total",
+        "materialize_redshift_ssh_host_key_info",
     };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
