@@ -26,9 +26,6 @@
 #define LOST_COMMIT                                                                                \
     "apply.commit#3 rewrite COMMIT=>ROLLBACK\napply.commit#3 answer ROLLBACK=>COMMIT\n"
 
-/* Nobody waits for anybody: the lock is not taken. */
-#define NO_LOCK "lock rewrite LOCK =>SELECT 1 FROM (SELECT 0 LIMIT 0) AS nothing, \n"
-
 /* What the metadata table says is read, and taken for what it said when nothing was applied. */
 #define BLIND_CHECK "check rewrite checkpoint, checkpoint_tokens=>checkpoint, NULL::TEXT\n"
 
@@ -39,6 +36,9 @@
 
 /* Some rows of a COPY get lost behind its count. */
 #define DROP_NTH "apply.count#8 after run DELETE FROM %S.events WHERE seq = 2\n"
+
+/* The same in the first apply. */
+#define DROP_FIRST "apply.count#4 after run DELETE FROM %S.events WHERE seq = 1\n"
 
 /* What is looked up is found only in part. */
 #define READ_SHORT "load.query short 1\n"

@@ -123,6 +123,27 @@ void play_damaged(struct trial *trial)
 
 /* ---------------------------------------------------------------- two instances */
 
+/* A process that nobody has waited for yet has no program any more. */
+static bool has_ended(void *ctx)
+{
+    char program[8];
+
+    return readlink(ctx, program, sizeof program) < 0;
+}
+
+struct halting {
+    const char *marker;
+    char *exe; /* of the older one's runtime */
+};
+
+/* Was the older one halted, or will it never be? */
+static bool is_halted_or_gone(void *ctx)
+{
+    struct halting *halting = ctx;
+
+    return access(halting->marker, F_OK) == 0 || has_ended(halting->exe);
+}
+
 /* Starts the older one and waits until it is halted; its process, or 0. */
 static pid_t halt_older(struct trial *trial, struct story_process **ret_older)
 {
@@ -133,7 +154,9 @@ static pid_t halt_older(struct trial *trial, struct story_process **ret_older)
 
     *ret_older = trial_start(trial, &older);
     if (*ret_older) {
-        story_wait_file(trial->story, trial_marker(trial, 1), WAIT_SECONDS);
+        struct halting halting = {trial_marker(trial, 1), story_text(trial->story, "/proc/%ld/exe",
+                                                                     (long)(*ret_older)->pid)};
+        story_wait_for(trial->story, "the halt", is_halted_or_gone, &halting, WAIT_SECONDS);
     }
     observer_stop(observer);
     unlink(story_path(trial->story, "observer"));
@@ -192,14 +215,6 @@ void play_halted(struct trial *trial)
         trial_finds(trial, 4, "the tables changed when the older instance went on");
     }
     is_going_well(trial);
-}
-
-/* A process that nobody has waited for yet has no program any more. */
-static bool has_ended(void *ctx)
-{
-    char program[8];
-
-    return readlink(ctx, program, sizeof program) < 0;
 }
 
 void play_orphaned(struct trial *trial)
