@@ -280,7 +280,7 @@ start_validate(struct story *story, const char *label, const char *rules)
     const char *config =
         story_read(story, story_config(story, story_text(story, "%s.json", label), &how), NULL);
     const char *request = story_write(
-        story, story_text(story, "%s.request", label),
+        story, story_text(story, "given/%s.request", label), /* beside its configuration */
         story_text(story,
                    "{\"validate\":{\"name\":\"acme/warehouse\",\"connectorType\":\"IMAGE\","
                    "\"config\":%.*s,\"bindings\":[]}}\n",
