@@ -470,19 +470,33 @@ static bool has_infinite_number(struct span text)
     return false;
 }
 
+/* Where a string of a valid text ends: at the next quote that no odd number of backslashes is
+ * before. */
+static const char *end_of_string(const char *start, const char *end)
+{
+    for (const char *at = start; (at = memchr(at, '"', (size_t)(end - at))) != NULL; at++) {
+        const char *before = at;
+        while (before > start && before[-1] == '\\') {
+            before--;
+        }
+        if ((at - before) % 2 == 0) {
+            return at;
+        }
+    }
+    return end;
+}
+
 /* Escapes are counted as written: a string that is this long may be a little shorter. */
 static unsigned count_long_strings(struct span text)
 {
     const char *at = text.ptr, *end = text.ptr + text.len;
     unsigned count = 0;
 
-    while ((at = memchr(at, '"', (size_t)(end - at))) != NULL) {
-        const char *start = ++at;
-        while (*at != '"') {
-            at += *at == '\\' ? 2 : 1;
-        }
-        count += at - start > MAX_STRING;
-        at++;
+    while (at < end && (at = memchr(at, '"', (size_t)(end - at))) != NULL) {
+        const char *start = at + 1;
+        const char *quote = end_of_string(start, end);
+        count += quote - start > MAX_STRING;
+        at = quote + 1;
     }
     return count;
 }

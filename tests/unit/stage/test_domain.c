@@ -488,6 +488,35 @@ static void strings_that_copy_cuts_are_counted_by_column(void **state)
     tear_down(&world);
 }
 
+static void a_long_string_ends_at_its_own_quote(void **state)
+{
+    static const struct {
+        const char *sentence, *before, *after;
+    } strings[] = {
+        {"an escaped quote in front", "{\"a\":\"\\\"", "\",\"b\":\"x\"}"},
+        {"an escaped backslash at the end", "{\"a\":\"", "\\\\\",\"b\":\"x\"}"},
+        {"an escaped backslash and an escaped quote at the end", "[\"", "\\\\\\\"\",\"\\\"\"]"},
+        {"a string of one backslash before it", "[\"\\\\\",\"", "\"]"},
+        {"the last one", "[\"x\",\"\",\"", "\"]"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(strings); i++) {
+        struct world world;
+        struct buf json;
+        fill(&json, strings[i].before, 65536, strings[i].after);
+        const struct row row = {.column = &super,
+                                .value = {.kind = VALUE_JSON, .text = buf_view(&json)}};
+        set_up(&world, &super, false, true);
+        assert_null(encode(&world, &row));
+        if (world.columns[0].truncated != 1) {
+            fail_msg("%s: %u values", strings[i].sentence, (unsigned)world.columns[0].truncated);
+        }
+        tear_down(&world);
+        buf_done(&json);
+    }
+}
+
 /* ---------------------------------------------------------------- types */
 
 static void a_columns_definition_tells_what_it_takes(void **state)
@@ -532,6 +561,7 @@ int main(void)
         cmocka_unit_test(what_copy_refuses_is_refused_here_and_nothing_else),
         cmocka_unit_test(names_within_json_reach_their_limit_and_no_further),
         cmocka_unit_test(strings_that_copy_cuts_are_counted_by_column),
+        cmocka_unit_test(a_long_string_ends_at_its_own_quote),
         cmocka_unit_test(a_columns_definition_tells_what_it_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
