@@ -5,7 +5,7 @@
 
 #include "source.h"
 
-enum { NOISE_BYTES = 1 << 16 };
+enum { NOISE_BYTES = 1 << 16, PAGE_BYTES = 1000, PAGE_ROOM = PAGE_BYTES + 3 /* "", */ };
 
 /* The first top-level property that holds strings without a format and is no key. */
 static const char *payload_field(const struct fr_binding *binding)
@@ -17,6 +17,19 @@ static const char *payload_field(const struct fr_binding *binding)
             strchr(projection->ptr + 1, '/') == NULL && !fr_json_is(types, FR_NULL) &&
             types->count == 1 && fr_json_is_text(types->items[0], "string") &&
             fr_json_at(projection->inference, "/string/format") == NULL) {
+            return projection->ptr + 1;
+        }
+    }
+    return NULL;
+}
+
+/* The first top-level property that holds arrays. */
+static const char *pages_field(const struct fr_binding *binding)
+{
+    for (size_t i = 0; i < binding->projections.count; i++) {
+        const struct fr_projection *projection = &binding->projections.list[i];
+        if (projection->ptr[0] == '/' && strchr(projection->ptr + 1, '/') == NULL &&
+            fr_json_is_text(fr_json_at(projection->inference, "/types/0"), "array")) {
             return projection->ptr + 1;
         }
     }
@@ -58,7 +71,8 @@ static bool lay_out(struct fr_generator *generator, const struct fr_part *parts,
     return position < UINT32_MAX;
 }
 
-static void build_shape(struct fr_generator *generator, const char *payload, bool has_op)
+static void
+build_shape(struct fr_generator *generator, const char *payload, const char *pages, bool has_op)
 {
     struct fr_arena *arena = &generator->arena;
     struct fr_json *meta = fr_json_new(arena, FR_OBJECT);
@@ -77,6 +91,10 @@ static void build_shape(struct fr_generator *generator, const char *payload, boo
     fr_json_set(arena, generator->shape, "_meta", meta);
     fr_json_set(arena, generator->shape, generator->number_name, generator->number);
     fr_json_set(arena, generator->shape, payload, generator->payload);
+    if (pages != NULL) {
+        generator->pages = fr_json_new(arena, FR_ARRAY);
+        fr_json_set(arena, generator->shape, pages, generator->pages);
+    }
     fr_json_put(&text, generator->shape);
     generator->shape_bytes = text.len;
     fr_buf_done(&text);
@@ -120,7 +138,10 @@ bool fr_generator_begin(struct fr_generator *generator,
         largest = generator->parts[i].bytes > largest ? generator->parts[i].bytes : largest;
         deletes += generator->parts[i].deletes;
     }
-    build_shape(generator, payload, deletes > 0);
+    build_shape(generator, payload, pages_field(binding), deletes > 0);
+    for (uint64_t i = 0; generator->pages != NULL && i < largest / PAGE_ROOM; i++) {
+        fr_json_push(&generator->arena, generator->pages, fr_json_string(&generator->arena, ""));
+    }
     make_noise(generator, largest);
     generator->stored = fr_realloc(NULL, (generator->key_count + 1) * sizeof(*generator->stored));
     memset(generator->stored, 0, (generator->key_count + 1) * sizeof(*generator->stored));
@@ -187,6 +208,17 @@ make(struct fr_generator *generator, uint64_t position, uint64_t key, bool is_de
     }
     size_t fixed = generator->shape_bytes + generator->number->count;
     size_t len = bytes > fixed ? bytes - fixed : 1;
+    if (generator->pages != NULL) {
+        size_t pages = len / PAGE_ROOM;
+        generator->pages->count = (uint32_t)pages;
+        for (size_t i = 0; i < pages; i++) {
+            struct fr_json *page = generator->pages->items[i];
+            size_t at_noise = (position * 7919 + i * 99991) % (generator->noise.len - PAGE_BYTES);
+            page->text = generator->noise.data + at_noise;
+            page->count = PAGE_BYTES;
+        }
+        len -= pages > 0 ? pages * PAGE_ROOM - 1 : 0; /* the last has no comma */
+    }
     generator->payload->text =
         generator->noise.data + position * 7919 % (generator->noise.len - len);
     generator->payload->count = (uint32_t)len;

@@ -25,7 +25,8 @@ struct fr_generator {
     /* One template whose texts are exchanged for each document. */
     const char *number_name;
     struct fr_json *shape, *number, *uuid, *op, *payload;
-    size_t shape_bytes; /* of the template without number and payload */
+    struct fr_json *pages; /* or NULL */
+    size_t shape_bytes;    /* of the template without number and payload */
     char number_text[24];
     char uuid_text[40];
     struct fr_buf noise; /* payloads are windows into it */
@@ -33,7 +34,8 @@ struct fr_generator {
 };
 
 /* False with a sentence when the first binding's collection lacks an integer key or a string to
- * fill. */
+ * fill. If it has an array, too, that is filled with strings of a thousand characters as far as
+ * they fit: one string of the size of a large document is more than a column may hold. */
 bool fr_generator_begin(struct fr_generator *generator,
                         const struct fr_binding *binding,
                         const struct fr_part *parts,
