@@ -192,6 +192,16 @@ static void sweep(struct trial *trial)
     }
 }
 
+/* The older instance went on and has ended. */
+static void expect_unchanged(struct trial *trial, const char *before)
+{
+    sweep(trial);
+    if (strcmp(before, tables_of(trial)) != 0) {
+        trial_finds(trial, 4, "the tables changed when the older instance went on");
+    }
+    is_going_well(trial);
+}
+
 void play_halted(struct trial *trial)
 {
     struct story_process *older = NULL;
@@ -210,11 +220,7 @@ void play_halted(struct trial *trial)
         trial_finds(trial, 22, "the older instance ended with %d and did not say \"%s\"", code,
                     trial->point->text);
     }
-    sweep(trial);
-    if (strcmp(before, tables_of(trial)) != 0) {
-        trial_finds(trial, 4, "the tables changed when the older instance went on");
-    }
-    is_going_well(trial);
+    expect_unchanged(trial, before);
 }
 
 void play_orphaned(struct trial *trial)
@@ -233,11 +239,7 @@ void play_orphaned(struct trial *trial)
     trial_end(trial, older);
     char *exe = story_text(trial->story, "/proc/%ld/exe", (long)pid);
     story_wait_for(trial->story, "the end of the older process", has_ended, exe, WAIT_SECONDS);
-    sweep(trial);
-    if (strcmp(before, tables_of(trial)) != 0) {
-        trial_finds(trial, 4, "the tables changed when the older instance went on");
-    }
-    is_going_well(trial);
+    expect_unchanged(trial, before);
 }
 
 struct waiting {
