@@ -25,22 +25,13 @@
 #define LIMIT_KIB (128 * 1024)
 #endif
 
-static const char catalog[] =
-    "{\"collections\":{\"acme/many\":{\"key\":[\"/id\"],\"schema\":{\"type\":\"object\","
-    "\"required\":[\"id\"],\"properties\":{\"id\":{\"type\":\"integer\"},"
-    "\"payload\":{\"type\":\"string\"}}}}},"
-    "\"materializations\":{\"acme/warehouse\":{"
-    "\"endpoint\":{\"local\":{\"command\":[\"materialize-redshift\"],\"config\":{}}},"
-    "\"bindings\":[{\"source\":\"acme/many\",\"resource\":{\"table\":\"many\"},"
-    "\"fields\":{\"recommended\":true}}]}}}\n";
-
 static void a_million_documents_in_one_transaction_need_less_than_128_mib(void **state)
 {
     struct story *story = story_begin("memory");
     const char *const options[] = {"--generate", DOCUMENTS ",128", NULL};
     const struct story_drive drive = {
         .label = "runtime",
-        .catalog = story_write(story, "catalog.json", catalog),
+        .catalog = story_catalog_of_many(story),
         .config = story_config(story, "config.json", &(struct story_config){.address = NULL}),
         .codec = "proto",
         .mode = "v1",

@@ -14,15 +14,6 @@
 
 #include "support/story.h"
 
-static const char catalog[] =
-    "{\"collections\":{\"acme/many\":{\"key\":[\"/id\"],\"schema\":{\"type\":\"object\","
-    "\"required\":[\"id\"],\"properties\":{\"id\":{\"type\":\"integer\"},"
-    "\"payload\":{\"type\":\"string\"}}}}},"
-    "\"materializations\":{\"acme/warehouse\":{"
-    "\"endpoint\":{\"local\":{\"command\":[\"materialize-redshift\"],\"config\":{}}},"
-    "\"bindings\":[{\"source\":\"acme/many\",\"resource\":{\"table\":\"many\"},"
-    "\"fields\":{\"recommended\":true}}]}}}\n";
-
 /* Long enough, compressed, for two parts. */
 #define DOCUMENTS "130,1000000"
 
@@ -93,7 +84,7 @@ static bool drive(struct story *story, const char *label, const char *rules, con
     const char *endpoint = story_s3_gateway(story, story_text(story, "%s-s3", label), rules);
     const struct story_drive drive = {
         .label = "runtime",
-        .catalog = story_write(story, "catalog.json", catalog),
+        .catalog = story_catalog_of_many(story),
         .config = story_config(
             story, "config.json",
             &(struct story_config){

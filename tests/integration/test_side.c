@@ -25,15 +25,6 @@
 #define LONG_COUNT "60000\n"
 #define SHORT_ROWS "10,100"
 
-static const char catalog[] =
-    "{\"collections\":{\"acme/many\":{\"key\":[\"/id\"],\"schema\":{\"type\":\"object\","
-    "\"required\":[\"id\"],\"properties\":{\"id\":{\"type\":\"integer\"},"
-    "\"payload\":{\"type\":\"string\"}}}}},"
-    "\"materializations\":{\"acme/warehouse\":{"
-    "\"endpoint\":{\"local\":{\"command\":[\"materialize-redshift\"],\"config\":{}}},"
-    "\"bindings\":[{\"source\":\"acme/many\",\"resource\":{\"table\":\"many\"},"
-    "\"fields\":{\"recommended\":true}}]}}}\n";
-
 /* ---------------------------------------------------------------- frame */
 
 struct run {
@@ -52,7 +43,7 @@ static bool prepare(struct run *run, struct story *story, const char *rules, con
     *run = (struct run){.story = story, .options = {"--generate", rows, "--max-restarts", "0"}};
     run->drive = (struct story_drive){
         .label = "runtime",
-        .catalog = story_write(story, "catalog.json", catalog),
+        .catalog = story_catalog_of_many(story),
         .config = story_config(story, "config.json", &(struct story_config){.address = address}),
         .codec = "proto",
         .mode = "v1",

@@ -257,15 +257,6 @@ static bool upload_is_open(void *ctx)
     return strstr(left, "upload ") != NULL || !story_is_well(staging->story);
 }
 
-static const char catalog[] =
-    "{\"collections\":{\"acme/many\":{\"key\":[\"/id\"],\"schema\":{\"type\":\"object\","
-    "\"required\":[\"id\"],\"properties\":{\"id\":{\"type\":\"integer\"},"
-    "\"payload\":{\"type\":\"string\"}}}}},"
-    "\"materializations\":{\"acme/warehouse\":{"
-    "\"endpoint\":{\"local\":{\"command\":[\"materialize-redshift\"],\"config\":{}}},"
-    "\"bindings\":[{\"source\":\"acme/many\",\"resource\":{\"table\":\"many\"},"
-    "\"fields\":{\"recommended\":true}}]}}}\n";
-
 static void stop_while_staging(struct story *story, const char *extra, int number)
 {
     const char *const options[] = {"--generate", "600000,400", NULL};
@@ -273,7 +264,7 @@ static void stop_while_staging(struct story *story, const char *extra, int numbe
     struct staging staging = {story};
     struct story_drive drive = {
         .label = "runtime",
-        .catalog = story_write(story, "catalog.json", catalog),
+        .catalog = story_catalog_of_many(story),
         .config = story_config(story, "config.json", &(struct story_config){.extra = extra}),
         .codec = "proto",
         .mode = "v1",

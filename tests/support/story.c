@@ -121,6 +121,19 @@ const char *story_write(struct story *story, const char *name, const char *text)
     return path;
 }
 
+const char *story_catalog_of_many(struct story *story)
+{
+    return story_write(
+        story, "catalog.json",
+        "{\"collections\":{\"acme/many\":{\"key\":[\"/id\"],\"schema\":{\"type\":\"object\","
+        "\"required\":[\"id\"],\"properties\":{\"id\":{\"type\":\"integer\"},"
+        "\"payload\":{\"type\":\"string\"}}}}},"
+        "\"materializations\":{\"acme/warehouse\":{"
+        "\"endpoint\":{\"local\":{\"command\":[\"materialize-redshift\"],\"config\":{}}},"
+        "\"bindings\":[{\"source\":\"acme/many\",\"resource\":{\"table\":\"many\"},"
+        "\"fields\":{\"recommended\":true}}]}}}\n");
+}
+
 char *story_read(struct story *story, const char *path, size_t *ret_len)
 {
     FILE *file = fopen(path, "r");

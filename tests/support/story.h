@@ -59,6 +59,8 @@ const char *story_path(struct story *story, const char *name);
 /* The same in the folder "given", which is made: for what holds secrets on purpose. */
 const char *story_given(struct story *story, const char *name);
 const char *story_write(struct story *story, const char *name, const char *text); /* its path */
+/* The path of a catalog with one collection to generate: an integer key, a string; table "many". */
+const char *story_catalog_of_many(struct story *story);
 /* The whole file; "" when there is none. *ret_len may be NULL. */
 char *story_read(struct story *story, const char *path, size_t *ret_len);
 /* The number behind the first "name": in a JSON text, or -1. */
