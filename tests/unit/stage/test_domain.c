@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+#include "unit/stage/values.h"
+
 /* ---------------------------------------------------------------- a column of either side */
 
 struct column {
@@ -69,43 +71,6 @@ static const struct column few_bytes = {"varbyte(2)", RS_HEX,
                                         THERE(.type = COLUMN_VARBYTE, .length = 2)};
 
 /* ---------------------------------------------------------------- values */
-
-#define LIT(literal)                                                                               \
-    {                                                                                              \
-        (literal), sizeof(literal) - 1                                                             \
-    }
-#define STRING(literal)                                                                            \
-    {                                                                                              \
-        .kind = VALUE_STRING, .text = LIT(literal)                                                 \
-    }
-#define JSON(literal)                                                                              \
-    {                                                                                              \
-        .kind = VALUE_JSON, .text = LIT(literal)                                                   \
-    }
-#define NUMBER(literal)                                                                            \
-    {                                                                                              \
-        .kind = VALUE_NUMBER, .text = LIT(literal)                                                 \
-    }
-#define INT(value)                                                                                 \
-    {                                                                                              \
-        .kind = VALUE_INT, .number.i = (value)                                                     \
-    }
-#define UINT(value)                                                                                \
-    {                                                                                              \
-        .kind = VALUE_UINT, .number.u = (value)                                                    \
-    }
-#define DOUBLE(value)                                                                              \
-    {                                                                                              \
-        .kind = VALUE_DOUBLE, .number.d = (value)                                                  \
-    }
-#define NIL                                                                                        \
-    {                                                                                              \
-        .kind = VALUE_NULL                                                                         \
-    }
-#define YES                                                                                        \
-    {                                                                                              \
-        .kind = VALUE_TRUE                                                                         \
-    }
 
 enum other { SAME, ONLY_HERE }; /* what COPY makes of what is refused here */
 
