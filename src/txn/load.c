@@ -6,7 +6,8 @@
  *      ENDING (files) -> LISTING (manifests) -> ATTEMPTING (the query) -> done
  *
  * A query that broke before its first document came back is run again: it only reads. After that it
- * is not, since the runtime accepts each document once.
+ * is not, since the runtime accepts each document once. When the last one is there, what happens to
+ * the connection no longer matters.
  */
 
 #include "txn/engine.h"
@@ -42,6 +43,7 @@ struct load_op {
     struct op *attempt; /* while under way */
     struct op_reply reply;
     struct buf document; /* one that is rebuilt from columns */
+    bool is_answered;    /* every document that is there was handed on */
 };
 
 /* ---------------------------------------------------------------- keys */
@@ -216,6 +218,15 @@ static struct error *take_row(void *ctx, unsigned index, const struct pgc_row *r
     }
 }
 
+static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
+{
+    struct load_op *self = ctx;
+
+    (void)tag_rows;
+    self->is_answered |= self->plan.notes[index].step == PLAN_QUERY;
+    return NULL;
+}
+
 /* The texts are made as late as this, since the keys in them are those of this moment. */
 static struct error *prepare(void *ctx, unsigned number)
 {
@@ -232,7 +243,7 @@ static struct error *prepare(void *ctx, unsigned number)
 static bool may_retry(void *ctx)
 {
     const struct load_op *self = ctx;
-    return self->txn->loaded_count == 0;
+    return self->txn->loaded_count == 0 && !self->is_answered;
 }
 
 static struct names copied_files(void *ctx, unsigned binding)
@@ -250,6 +261,7 @@ static void start_attempt(struct load_op *self)
 {
     struct attempt_hooks hooks = {
         .on_row = take_row,
+        .on_result = take_result,
         .prepare = prepare,
         .may_retry = may_retry,
         .copied_files = copied_files,
@@ -295,6 +307,10 @@ static void load_step(struct op *op)
     case LOAD_ATTEMPTING:
         if (op_reply_take(&self->reply, &err)) {
             self->attempt = NULL;
+            if (err && self->is_answered && error_class_of(err) == ERROR_RETRY) {
+                error_drop(err, "the connection was lost behind the last document");
+                err = NULL;
+            }
             op_fail(op, err);
             op_finish(op);
         }

@@ -155,7 +155,6 @@ static const struct scenario rows[] = {
                   .is_alone = true}}},
     {.id = "QE3",
      .title = "reset before the first row of a lookup",
-     .restarts = 1,
      POINTS(qe3),
      .defects = {{.name = "READ-SHORT",
                   .caught_by = "I13",
