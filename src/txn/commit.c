@@ -4,10 +4,10 @@
  * table, in one SQL transaction; then a patch that clears them from the state, and their files to
  * the trash.
  *
- *      LISTING (manifests) -> ATTEMPTING -> done
- *           ^                      |
- *           +----------------------+     some of the entries turned out to be applied: the rest is
- * planned anew
+ *      LISTING (manifests that early.c has not put) -> ATTEMPTING -> done
+ *         ^                                                |
+ *         +------------------------------------------------+
+ *                          some of the entries turned out to be applied: the rest is planned anew
  *
  * The statements between LOCK and COMMIT go out in one flight, the check of ownership and tokens
  * first among them. COMMIT is sent only after every answer was looked at, so what was done on a
@@ -303,6 +303,10 @@ static struct span put_manifest(struct commit_op *self,
     if (files->count == 0) {
         return SPAN_NONE;
     }
+    struct span early = early_find(txn, files);
+    if (early.len > 0) {
+        return early;
+    }
     struct span key =
         span_of(arena_printf(self->arena, "%sr%06" PRIu64 "-a%u-b%04u-%s.manifest", txn->prefix,
                              txn->round, self->listings, binding, entry_role_name(role)));
@@ -370,7 +374,8 @@ static struct error *make_plan(struct commit_op *self)
     return NULL;
 }
 
-/* Manifests of what is left to apply; the plan over them is made for each try (prepare). */
+/* Manifests of what is left to apply, as far as they are not there already; the plan over them is
+ * made for each try (prepare). */
 static void start_listing(struct commit_op *self)
 {
     self->listings++;
@@ -633,7 +638,9 @@ static void commit_step(struct op *op)
 
     switch ((enum commit_state)op->state) {
     case COMMIT_BEGINNING:
-        begin(self);
+        if (!early_is_under_way(self->txn)) {
+            begin(self);
+        }
         break;
     case COMMIT_LISTING:
         if (!manifests_take(&self->manifests, &err)) {
@@ -719,6 +726,7 @@ static void commit_done(void *ctx, struct error *err)
     txn->commit_op = NULL;
     plan_wipe(&self->plan);
     manifests_done(&self->manifests);
+    early_end(txn, &self->trash);
     if (err) {
         trash_send(txn, &self->trash);
         txn_fail(txn, error_wrap(err, "applying staged work"));
@@ -745,6 +753,11 @@ void commit_start(struct txn *txn)
     txn->background++;
     op_init(&self->op, txn->loop, &commit_kind, commit_done, self);
     op_mark(&self->op);
+}
+
+void commit_look_again(struct txn *txn)
+{
+    op_mark(&txn->commit_op->op);
 }
 
 void commit_add_wait(const struct txn *txn, struct buf *out)

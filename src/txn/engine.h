@@ -12,6 +12,7 @@
  *   open.c    Open: rows, owner mark, what the state left pending
  *   load.c    keys to look up, and the query that answers them
  *   store.c   rows to write, entries at StartCommit
+ *   early.c   manifests put before Acknowledge comes
  *   commit.c  Acknowledge: applying what is pending
  *   attempt.c a plan run until it succeeds or must not be tried again
  *   delay.c   an Acknowledged that the schedule holds back
@@ -105,6 +106,8 @@ void trash_init(struct trash *trash);
 void trash_add(struct trash *trash, struct span key); /* copies */
 void trash_add_files(struct trash *trash,
                      const struct stage_writer *writer); /* after its success */
+/* All of from to the end of to; from is empty then. */
+void trash_move(struct trash *to, struct trash *from);
 /* Deletes them in the background and empties the list; failures are logged as warnings. */
 void trash_send(struct txn *txn, struct trash *trash);
 /* Lists what earlier processes of this task left; Opened waits for that (see trash.c). */
@@ -183,6 +186,7 @@ struct txn {
     struct open_op *open_op;
     struct load_op *load_op;
     struct staging *staging;
+    struct early *early; /* also when it is done, until the apply has taken it */
     struct commit_op *commit_op;
     struct delay *delay;
     struct sweep *sweep;
@@ -252,6 +256,7 @@ void store_cancel(struct txn *txn);
 
 struct error *commit_merge_patches(struct txn *txn, struct span patches_json) MUST_CHECK;
 void commit_start(struct txn *txn);
+void commit_look_again(struct txn *txn); /* the early manifests are done */
 void commit_cancel(struct txn *txn);
 void commit_add_wait(const struct txn *txn, struct buf *out);
 
@@ -295,6 +300,17 @@ void manifests_cancel(struct manifests *manifests);
 /* True once all have answered: *ret_err is the first failure. */
 bool manifests_take(struct manifests *manifests, struct error **ret_err);
 void manifests_done(struct manifests *manifests);
+
+/* ---- early.c: manifests of what StartCommit promised, put at once */
+void early_start(struct txn *txn);
+bool early_is_under_way(const struct txn *txn);
+/* The key of the manifest that names exactly these files; nothing when there is none. Not while it
+ * is under way. */
+struct span early_find(const struct txn *txn, const struct names *files);
+/* Its manifests are the apply's affair from here on: their keys go to its trash. Not while it is
+ * under way; harmless when there is none. */
+void early_end(struct txn *txn, struct trash *trash);
+void early_cancel(struct txn *txn, bool graceful); /* the engine closes */
 
 /* ---- attempt.c: a plan, run until it succeeds or must not be tried again */
 struct attempt_hooks {

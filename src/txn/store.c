@@ -192,6 +192,7 @@ static void answer(struct txn *txn)
                  error_new(ERROR_STATE, ERROR_FATAL,
                            "the transaction staged more files than the connector state can name"));
     } else {
+        early_start(txn);
         txn_commit_started(txn, buf_view(&patch));
     }
     buf_done(&patch);

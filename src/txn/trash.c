@@ -64,6 +64,14 @@ static void trash_done(struct trash *trash)
     *trash = (struct trash){0};
 }
 
+void trash_move(struct trash *to, struct trash *from)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        trash_add(to, from->keys[i]);
+    }
+    trash_done(from);
+}
+
 /* ---------------------------------------------------------------- deleting */
 
 struct deletion {

@@ -555,6 +555,7 @@ static void cancel_all(struct txn *txn, struct close_op *self)
     open_cancel(txn);
     load_cancel(txn);
     store_cancel(txn);
+    early_cancel(txn, self->graceful);
     trash_cancel(txn, self->graceful);
     delay_cancel(txn);
     side_cancel(txn);
