@@ -109,6 +109,14 @@ static bool is_caught(const struct trial *trial)
     return false;
 }
 
+static void (*play_of(const struct trial *trial))(struct trial *trial)
+{
+    if (trial->defect && trial->defect->play) {
+        return trial->defect->play;
+    }
+    return trial->scenario->play ? trial->scenario->play : trial_play;
+}
+
 static void run_trial(struct outcome *outcome)
 {
     const struct scenario *scenario = outcome->scenario;
@@ -129,7 +137,7 @@ static void run_trial(struct outcome *outcome)
     pthread_mutex_init(&trial.lock, NULL);
     trial.story = story_begin(scenario->id);
     workload_make(trial.story, &plan, &trial.work);
-    (scenario->play ? scenario->play : trial_play)(&trial);
+    play_of (&trial)(&trial);
     trial_count_faults(&trial);
     if (!trial.trouble[0]) {
         check_tables(&trial);

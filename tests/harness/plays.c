@@ -66,9 +66,7 @@ static void expect_failure(struct trial *trial, const char *label, int code, con
 void play_stuck(struct trial *trial)
 {
     const struct run first = {.label = "first", .is_observed = true};
-    struct observer *observer = observer_start(trial, trial->scenario->is_cold ? 0
-                                                      : trial->scenario->arm ? trial->scenario->arm
-                                                                             : TRIAL_ARM);
+    struct observer *observer = observer_start(trial, trial_arm(trial->scenario));
     int code = trial_end(trial, trial_start(trial, &first));
 
     observer_stop(observer);
@@ -148,9 +146,7 @@ static bool is_halted_or_gone(void *ctx)
 static pid_t halt_older(struct trial *trial, struct story_process **ret_older)
 {
     const struct run older = {.label = "older", .is_observed = true};
-    struct observer *observer = observer_start(trial, trial->scenario->is_cold ? 0
-                                                      : trial->scenario->arm ? trial->scenario->arm
-                                                                             : TRIAL_ARM);
+    struct observer *observer = observer_start(trial, trial_arm(trial->scenario));
 
     *ret_older = trial_start(trial, &older);
     if (*ret_older) {
@@ -313,6 +309,39 @@ void play_late(struct trial *trial)
     if (!strstr(trial->sql_trace, "\"late\"")) {
         trial_troubles(trial, "the COMMIT was never sent");
     }
+}
+
+static void remove_staged(struct trial *trial)
+{
+    struct story *story = trial->story;
+    char *save = NULL;
+    char *objects = story_bucket(story, story_text(story, "%s/", story->prefix));
+
+    for (char *line = strtok_r(objects, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        if (strncmp(line, "object ", 7) == 0) {
+            story_bucket_remove(story, line + 7);
+        }
+    }
+}
+
+void play_early_deletion(struct trial *trial)
+{
+    const char *marker = trial_marker(trial, 9);
+    const struct run run = {
+        .label = "runtime", .is_observed = true, .options = {"--kill-file", marker}};
+    struct observer *observer = observer_start(trial, trial_arm(trial->scenario));
+    struct story_process *process = trial_start(trial, &run);
+
+    if (process && story_wait_file(trial->story, marker, WAIT_SECONDS)) {
+        pid_t pid = (pid_t)strtol(story_read(trial->story, marker, NULL), NULL, 10);
+        remove_staged(trial);
+        if (pid > 1) {
+            kill(pid, SIGKILL);
+        }
+    }
+    is_going_well(trial);
+    trial_wait(trial, process, run.label);
+    observer_stop(observer);
 }
 
 /* The fixture's first two transactions. */

@@ -29,6 +29,10 @@ void play_holding(struct trial *trial);
  * for the lock. With the text "kill" the process that sent it is killed meanwhile. */
 void play_late(struct trial *trial);
 
+/* The connector is halted at the rule with marker 9; what it has staged is deleted then, and it is
+ * killed. That is what deletes before COMMIT would do. */
+void play_early_deletion(struct trial *trial);
+
 /* A first run leaves work that nobody has applied; two instances open with it at once, and only
  * recover; then the task goes on. */
 void play_twins(struct trial *trial);

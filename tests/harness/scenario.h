@@ -34,6 +34,7 @@ struct point {
     const char *kills[SCENARIO_KILLS]; /* --kill-at, ended by NULL */
     const char *sql, *s3, *flow;       /* rules, or NULL */
     const char *text;                  /* whatever the scenario's play makes of it */
+    unsigned restarts;                 /* right at this point, beside the scenario's */
 };
 
 struct defect {
@@ -43,6 +44,7 @@ struct defect {
     unsigned point;              /* it is shown there */
     const char *options[4];      /* of flow-runtime, added */
     bool is_alone;               /* its rules stand in place of the point's */
+    void (*play)(struct trial *trial); /* instead of the scenario's; NULL: that */
 };
 
 struct scenario {

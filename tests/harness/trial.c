@@ -186,7 +186,7 @@ static void add_kill_file(struct trial *trial, unsigned number, bool kills, void
     }
 }
 
-static unsigned arm_of(const struct scenario *scenario)
+unsigned trial_arm(const struct scenario *scenario)
 {
     return scenario->is_cold ? 0 : scenario->arm ? scenario->arm : TRIAL_ARM;
 }
@@ -248,8 +248,9 @@ struct story_process *trial_start(struct trial *trial, const struct run *run)
     add(&options, "--codec", scenario->codec ? scenario->codec : "json");
     add(&options, "--group", "/group");
     add(&options, "--seed", story_text(story, "%llu", (unsigned long long)trial->seed));
-    add(&options, "--arm", story_text(story, "%u", arm_of(scenario)));
-    add(&options, "--max-restarts", story_text(story, "%u", scenario->restarts));
+    add(&options, "--arm", story_text(story, "%u", trial_arm(scenario)));
+    add(&options, "--max-restarts",
+        story_text(story, "%u", scenario->restarts + trial->point->restarts));
     add(&options, "--timeout", "90");
     add(&options, "--state",
         story_path(story, story_text(story, "%s.state", run->state ? run->state : run->label)));
@@ -355,7 +356,7 @@ void trial_count_faults(struct trial *trial)
 void trial_play(struct trial *trial)
 {
     const struct run run = {.label = "runtime", .is_observed = true};
-    struct observer *observer = observer_start(trial, arm_of(trial->scenario));
+    struct observer *observer = observer_start(trial, trial_arm(trial->scenario));
 
     trial_wait(trial, trial_start(trial, &run), run.label);
     observer_stop(observer);

@@ -51,6 +51,9 @@ void trial_tell(const struct trial *trial, char *text, size_t size);
 
 /* ---- what plays are made of */
 
+/* Commits before its faults strike. */
+unsigned trial_arm(const struct scenario *scenario);
+
 /* The rules for one seam ("sql", "s3", "flow") of point and defect, markers put in; NULL: none. */
 const char *trial_rules(struct trial *trial, const char *seam);
 /* Every marker "%1" to "%9" of the rules is a file like this. */

@@ -678,19 +678,34 @@ put_elements(FILE *out, const char *word, const char *xml, const char *open, con
     }
 }
 
+/* One request to the bucket, by nobody's gateway; its answer's body. */
+static const char *
+ask_bucket(struct story *story, const char *label, const char *method, const char *target)
+{
+    const char *const argv[] = {
+        "/usr/bin/python3", "-I", SOURCE_DIR "/deploy/local/s3.py", method, target, NULL};
+    struct story_process *process = story_start(story, label, argv, NULL, NULL);
+
+    if (story_wait(story, process, 60) && story_exit_code(process) != 0) {
+        story_complain(story, "%s %s: %.500s", method, target,
+                       story_read(story, process->err, NULL));
+    }
+    return story_read(story, process->out, NULL);
+}
+
 static const char *list_bucket(struct story *story, const char *what, const char *prefix)
 {
     const char *target =
         story_text(story, "/%s?%s&prefix=%s", story_environment("LOCAL_S3_BUCKET"), what, prefix);
-    const char *const argv[] = {
-        "/usr/bin/python3", "-I", SOURCE_DIR "/deploy/local/s3.py", "GET", target, NULL};
-    struct story_process *process =
-        story_start(story, story_text(story, "bucket-%.4s", what), argv, NULL, NULL);
 
-    if (story_wait(story, process, 60) && story_exit_code(process) != 0) {
-        story_complain(story, "listing the bucket: %.500s", story_read(story, process->err, NULL));
-    }
-    return story_read(story, process->out, NULL);
+    return ask_bucket(story, story_text(story, "bucket-%.4s", what), "GET", target);
+}
+
+bool story_bucket_remove(struct story *story, const char *key)
+{
+    ask_bucket(story, "bucket-remove", "DELETE",
+               story_text(story, "/%s/%s", story_environment("LOCAL_S3_BUCKET"), key));
+    return story_is_well(story);
 }
 
 char *story_bucket(struct story *story, const char *prefix)

@@ -135,6 +135,8 @@ char *story_rows(struct story *story, const void *result);
 void story_drop_schema(struct story *story);
 /* Keys and unfinished uploads that begin so, a line each. */
 char *story_bucket(struct story *story, const char *prefix);
+/* Takes one object away, as a life cycle rule would; a complaint when that fails. */
+bool story_bucket_remove(struct story *story, const char *key);
 /* A complaint when anything is left under the story's prefix. */
 bool story_bucket_is_empty(struct story *story);
 

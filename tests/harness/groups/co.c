@@ -6,7 +6,7 @@
  */
 
 #include "harness/defects.h"
-#include "harness/trial.h"
+#include "harness/plays.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +27,7 @@ struct sweep {
     const char *verb; /* kill, cut */
     struct point points[POINTS_MAX];
     char names[POINTS_MAX][64], rules[POINTS_MAX][80];
+    char token_first[64], delete_early[64]; /* rules for the apply that is looked at */
     unsigned count;
 };
 
@@ -77,7 +78,11 @@ add_point(struct sweep *sweep, const struct exchange *exchange, const char *seam
              exchange->n);
     snprintf(sweep->rules[at], sizeof sweep->rules[at], "%s#%u %s %s %%1\n", exchange->step,
              exchange->n, where, sweep->verb);
-    sweep->points[at] = (struct point){.name = sweep->names[at]};
+    /* Documents that were loaded in part cannot be loaded again by the same process. */
+    bool is_torn = is_after && strcmp(exchange->step, "load.query") == 0;
+    bool is_cut = strcmp(sweep->verb, "cut") == 0;
+    sweep->points[at] =
+        (struct point){.name = sweep->names[at], .restarts = is_torn && is_cut ? 1 : 0};
     if (strcmp(seam, "sql") == 0) {
         sweep->points[at].sql = sweep->rules[at];
     } else {
@@ -115,6 +120,10 @@ static void add_defect_points(struct sweep *sweep, const struct exchange *exchan
         add_point(sweep, &exchanges[count - 1], "sql", true);
         add_point(sweep, token, "sql", true);
         add_point(sweep, begin, "sql", false);
+        snprintf(sweep->token_first, sizeof sweep->token_first,
+                 "token#%u before run ROLLBACK; BEGIN\n", token->n);
+        snprintf(sweep->delete_early, sizeof sweep->delete_early, "token#%u before stop %%9\n",
+                 token->n);
     }
 }
 
@@ -182,8 +191,6 @@ static void survey(const struct scenario *scenario, uint64_t seed, struct sweep 
     pthread_mutex_destroy(&trial.lock);
 }
 
-static struct sweep kills = {.verb = "kill"}, cuts = {.verb = "cut"};
-
 /* Names until the exchanges are known. If none are found, faults that cannot happen say so. */
 static const struct point no_points[] = {
     {.name = "behind the commit of an apply", .s3 = "other#1000000 before cut %1\n"},
@@ -191,35 +198,65 @@ static const struct point no_points[] = {
     {.name = "before it begins", .s3 = "other#1000000 before cut %1\n"},
 };
 
+#define KILLED                                                                                     \
+    {                                                                                              \
+        {.name = "SKIP-TOKEN", .caught_by = "I4 I22", .sql = SKIP_TOKEN, .point = 0},              \
+            {.name = "TOKEN-APART", .caught_by = "I4 I11", .sql = TOKEN_APART, .point = 1},        \
+            {.name = "CLEAR-AT-OPEN", .caught_by = "I3", .flow = FLOW_CLEAR_AT_OPEN, .point = 2},  \
+            {.name = TOKENS_WITHOUT_DATA, .caught_by = "I3", .point = 0},                          \
+            {.name = EARLY_DELETION,                                                               \
+             .caught_by = "I3 I22",                                                                \
+             .is_alone = true,                                                                     \
+             .play = play_early_deletion},                                                         \
+    }
+/* Their rules are known when the exchanges are. */
+#define TOKENS_WITHOUT_DATA "TOKEN-FIRST"
+#define EARLY_DELETION "DELETE-EARLY"
+
+static struct sweep sweeps[] = {{.verb = "kill"}, {.verb = "kill"}, {.verb = "cut"}};
+
 static struct scenario rows[] = {
     {.id = "CO1",
      .title = "killed at each exchange of a transaction",
      .hard_delete = true,
      .is_cold = true,
      POINTS(no_points),
-     .defects =
-         {{.name = "SKIP-TOKEN", .caught_by = "I4 I22", .sql = SKIP_TOKEN, .point = 0},
-          {.name = "TOKEN-APART", .caught_by = "I4 I11", .sql = TOKEN_APART, .point = 1},
-          {.name = "CLEAR-AT-OPEN", .caught_by = "I3", .flow = FLOW_CLEAR_AT_OPEN, .point = 2}}},
+     .defects = KILLED},
+    {.id = "CO1S",
+     .title = "the same, two shards",
+     .mode = "v2",
+     .hard_delete = true,
+     .is_cold = true,
+     .options = {"--shards", "2"},
+     POINTS(no_points),
+     .defects = KILLED},
     {.id = "CO3",
      .title = "the connection breaks at each exchange of a transaction",
      .mode = "v2",
      .codec = "proto",
      .hard_delete = true,
      .is_cold = true,
-     .restarts = 1, /* documents that were loaded in part cannot be loaded again */
      POINTS(no_points),
-     .defects = {{.name = "SKIP-TOKEN", .caught_by = "I4 I22", .sql = SKIP_TOKEN, .point = 0}}},
+     .defects = {{.name = "RETRY-COMMIT", .caught_by = "I4 I22", .sql = SKIP_TOKEN, .point = 0}}},
 };
 
 static void prepare(unsigned index, uint64_t seed)
 {
-    struct sweep *sweep = index == 0 ? &kills : &cuts;
+    struct sweep *sweep = &sweeps[index];
 
     survey(&rows[index], seed, sweep);
-    if (sweep->count > 3) {
-        rows[index].points = sweep->points;
-        rows[index].point_count = sweep->count;
+    if (sweep->count <= 3) {
+        return;
+    }
+    rows[index].points = sweep->points;
+    rows[index].point_count = sweep->count;
+    for (unsigned i = 0; i < SCENARIO_DEFECTS && rows[index].defects[i].name; i++) {
+        struct defect *defect = &rows[index].defects[i];
+        if (strcmp(defect->name, TOKENS_WITHOUT_DATA) == 0) {
+            defect->sql = sweep->token_first;
+        } else if (strcmp(defect->name, EARLY_DELETION) == 0) {
+            defect->sql = sweep->delete_early;
+        }
     }
 }
 
