@@ -62,9 +62,6 @@
 /* A file is taken for uploaded, and the bucket never got it. */
 #define S3_UPLOAD_UNCHECKED "put.data#9 before run swallow\n"
 
-/* The same of the list of files that COPY reads. */
-#define S3_MANIFEST_UNCHECKED "put.manifest#5 before run swallow\n"
-
 /* A failure that passes ends the process. */
 #define S3_GIVES_UP "put.data#9 before kill %9\n"
 

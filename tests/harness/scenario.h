@@ -39,11 +39,11 @@ struct point {
 
 struct defect {
     const char *name;
-    const char *caught_by;       /* "I3 I4": one of them must be found broken */
-    const char *sql, *s3, *flow; /* rules that are added to the point's, or NULL */
-    unsigned point;              /* it is shown there */
-    const char *options[4];      /* of flow-runtime, added */
-    bool is_alone;               /* its rules stand in place of the point's */
+    const char *caught_by;             /* "I3 I4": one of them must be found broken */
+    const char *sql, *s3, *flow;       /* rules that are added to the point's, or NULL */
+    unsigned point;                    /* it is shown there */
+    const char *options[4];            /* of flow-runtime, added */
+    bool is_alone;                     /* its rules stand in place of the point's */
     void (*play)(struct trial *trial); /* instead of the scenario's; NULL: that */
 };
 

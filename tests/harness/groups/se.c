@@ -4,7 +4,7 @@
  */
 
 #include "harness/defects.h"
-#include "harness/trial.h"
+#include "harness/plays.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,7 +119,10 @@ static const struct point broken[] = {
     {.name = "slow bytes", .s3 = "put.data#3 before run slow\nput.manifest#2 after run slow\n"},
 };
 static const struct point manifest_denied[] = {
-    {.name = "403", .s3 = "put.manifest#2 before fail %1 403 AccessDenied\n"},
+    {.name = "403",
+     .s3 = "put.manifest#2 before fail %1 403 AccessDenied\n"
+           "put.manifest#3+ before fail - 403 AccessDenied\n",
+     .text = "AccessDenied"},
 };
 static const struct point delete_denied[] = {
     {.name = "403",
@@ -154,7 +157,7 @@ static bool has_word(void *ctx)
 
 /* A request whose sender gave it up reaches the bucket when all is over: an object that nobody
  * names any more, until the next Open. */
-static void play_late(struct trial *trial)
+static void play_tardy(struct trial *trial)
 {
     trial_play(trial);
     story_write(trial->story, "fault1.go", "");
@@ -225,14 +228,14 @@ static const struct scenario rows[] = {
     {.id = "SE7b",
      .title = "a request that was given up arrives when all is over",
      POINTS(late),
-     .play = play_late,
+     .play = play_tardy,
      .defects = {{.name = "LEAK", .caught_by = "I18", .s3 = S3_LEAK}}},
     {.id = "SE9",
-     .title = "a manifest is denied: the apply fails and is made good by the next start",
+     .title = "manifests are denied: the apply fails and is made good by the next start",
      POINTS(manifest_denied),
-     .restarts = 1,
-     .says = "AccessDenied",
-     .defects = {{.name = "SWALLOW-COPY", .caught_by = "I22 I3", .s3 = S3_MANIFEST_UNCHECKED}}},
+     .play = play_stuck,
+     .defects =
+         {{.name = "SWALLOW-COPY", .caught_by = "I3", .sql = LOST_COMMIT, .is_alone = true}}},
     {.id = "SE12",
      .title = "deletions are denied: a warning, and the next start deletes",
      POINTS(delete_denied),
