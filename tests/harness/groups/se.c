@@ -235,7 +235,7 @@ static const struct scenario rows[] = {
      POINTS(manifest_denied),
      .play = play_stuck,
      .defects =
-         {{.name = "SWALLOW-COPY", .caught_by = "I3", .sql = LOST_COMMIT, .is_alone = true}}},
+         {{.name = "SWALLOW-COPY", .caught_by = "I12 I13", .sql = LOST_COMMIT, .is_alone = true}}},
     {.id = "SE12",
      .title = "deletions are denied: a warning, and the next start deletes",
      POINTS(delete_denied),
