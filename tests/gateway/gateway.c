@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -263,6 +264,28 @@ _Noreturn void gateway_cut(int client, int server)
     _exit(0);
 }
 
+/* A filter that accepts nothing: what comes for this socket is thrown away before TCP has seen it,
+ * so that the other end hears no acknowledgement either (socket(7), SO_ATTACH_FILTER). */
+void gateway_silence(int client)
+{
+    struct sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+    struct sock_fprog filter = {.len = 1, .filter = nothing};
+
+    if (setsockopt(client, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0) {
+        gateway_give_up("silencing the client");
+    }
+}
+
+/* The client is left to find out by itself; the server loses its end when that is told. */
+_Noreturn static void
+fall_silent(const struct rule *rule, unsigned n, int client, int server)
+{
+    gateway_silence(client);
+    gateway_trace(rule->step, n, "silent");
+    gateway_wait_go(rule->marker);
+    gateway_cut(client, server);
+}
+
 void gateway_do_fault(const struct rule *rule, unsigned n, int client, int server)
 {
     if (rule->action == RULE_STOP) {
@@ -271,6 +294,9 @@ void gateway_do_fault(const struct rule *rule, unsigned n, int client, int serve
     }
     if (!rule_take(rule)) {
         return;
+    }
+    if (rule->action == RULE_SILENCE) {
+        fall_silent(rule, n, client, server);
     }
     gateway_trace(rule->step, n, rule->action == RULE_KILL ? "killed" : "cut");
     if (rule->action == RULE_KILL) {

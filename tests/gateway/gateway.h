@@ -65,7 +65,9 @@ void gateway_kill(int client);
 void gateway_harden(int fd);
 /* Both ends lose the connection at once, as when a host dies. */
 _Noreturn void gateway_cut(int client, int server);
-/* Kills, cuts or stops, unless another process has done it; only a stop returns then. */
+/* The client is neither answered nor acknowledged from now on; nothing that it sends arrives. */
+void gateway_silence(int client);
+/* Kills, cuts, silences or stops, unless another process has done it; only a stop returns then. */
 void gateway_do_fault(const struct rule *rule, unsigned n, int client, int server);
 
 /* False when the connection ended first. */

@@ -157,11 +157,11 @@ static bool read_change(const char *text, enum rule_action action, struct rule *
 }
 
 /* <count> */
-static bool read_short(const char *text, struct rule *rule)
+static bool read_count(const char *text, enum rule_action action, struct rule *rule)
 {
     char *end;
 
-    rule->action = RULE_SHORT;
+    rule->action = action;
     rule->count = (unsigned)strtoul(text, &end, 10);
     return end != text && *end == '\0';
 }
@@ -178,6 +178,18 @@ static bool read_fail(const char *text, struct rule *rule)
     return rule->text[0] != '\0';
 }
 
+/* <marker> <text> */
+static bool read_next(const char *text, struct rule *rule)
+{
+    int used = 0;
+
+    if (sscanf(text, "%511s %n", rule->marker, &used) != 1 || used == 0) {
+        return false;
+    }
+    snprintf(rule->text, sizeof rule->text, "%s", text + used);
+    return rule->text[0] != '\0';
+}
+
 /* <action> <rest>, behind "before" or "after" */
 static bool read_action(const char *text, struct rule *rule)
 {
@@ -187,8 +199,9 @@ static bool read_action(const char *text, struct rule *rule)
         bool may_be_after, may_repeat;
     } actions[] = {{"kill", RULE_KILL, true, false},   {"cut", RULE_CUT, true, true},
                    {"stop", RULE_STOP, false, false},  {"late", RULE_LATE, false, false},
-                   {"stall", RULE_STALL, false, true}, {"fail", RULE_FAIL, false, true},
-                   {"run", RULE_RUN, true, true}};
+                   {"stall", RULE_STALL, false, true}, {"silence", RULE_SILENCE, true, false},
+                   {"fail", RULE_FAIL, false, true},   {"run", RULE_RUN, true, true},
+                   {"next", RULE_NEXT, false, false}};
     char action[16];
     int used = 0;
 
@@ -208,8 +221,9 @@ static bool read_action(const char *text, struct rule *rule)
             snprintf(rule->text, sizeof rule->text, "%s", text + used);
             return true;
         }
-        return (rule->action == RULE_FAIL ? read_fail(text + used, rule)
-                                          : sscanf(text + used, "%511s", rule->marker) == 1) &&
+        return (rule->action == RULE_FAIL   ? read_fail(text + used, rule)
+                : rule->action == RULE_NEXT ? read_next(text + used, rule)
+                                            : sscanf(text + used, "%511s", rule->marker) == 1) &&
                (actions[i].may_repeat || strcmp(rule->marker, "-") != 0);
     }
     return false;
@@ -232,7 +246,10 @@ static bool read_line(const char *line, const char *const *steps, struct rule *r
         return read_change(rest, RULE_ANSWER, rule);
     }
     if (strcmp(when, "short") == 0) {
-        return read_short(rest, rule);
+        return read_count(rest, RULE_SHORT, rule);
+    }
+    if (strcmp(when, "chatter") == 0) {
+        return read_count(rest, RULE_CHATTER, rule);
     }
     rule->is_after = strcmp(when, "after") == 0;
     return (rule->is_after || strcmp(when, "before") == 0) && read_action(rest, rule);
@@ -318,15 +335,25 @@ const struct rule *rules_next(const struct rules *rules,
     return NULL;
 }
 
-bool rule_take(const struct rule *rule)
+static bool make_alone(const char *path)
 {
-    if (strcmp(rule->marker, "-") == 0) {
-        return true;
-    }
-    int fd = open(rule->marker, O_CREAT | O_EXCL | O_WRONLY, 0644);
+    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0644);
 
     if (fd >= 0) {
         close(fd);
     }
     return fd >= 0;
+}
+
+bool rule_take(const struct rule *rule)
+{
+    return strcmp(rule->marker, "-") == 0 || make_alone(rule->marker);
+}
+
+bool rule_take_next(const struct rule *rule)
+{
+    char path[RULE_TEXT_MAX + 8];
+
+    snprintf(path, sizeof path, "%s.next", rule->marker);
+    return access(rule->marker, F_OK) == 0 && make_alone(path);
 }

@@ -639,6 +639,7 @@ static enum course do_before(struct exchange *x, const struct rule *rule, struct
     case RULE_KILL:
     case RULE_CUT:
     case RULE_STOP:
+    case RULE_SILENCE:
         gateway_do_fault(rule, x->met.n, x->client->fd, x->server->fd);
         return PASS;
     case RULE_LATE:
@@ -667,6 +668,8 @@ static enum course do_before(struct exchange *x, const struct rule *rule, struct
     case RULE_REWRITE:
     case RULE_ANSWER:
     case RULE_SHORT:
+    case RULE_NEXT:
+    case RULE_CHATTER:
         break;
     }
     return PASS;

@@ -30,6 +30,7 @@
 #define SSL_REQUEST 80877103
 #define CANCEL_REQUEST 80877102
 #define MAX_MESSAGE (64 * 1024 * 1024)
+#define CHATTER_PAUSE_MS 1 /* so that the client reads what there is before more comes */
 
 /* ---------------------------------------------------------------- bytes */
 
@@ -256,6 +257,7 @@ struct pipeline {
     struct gateway_met met;   /* the newest statement, where its answer is to be changed */
     unsigned rows;            /* its rows so far */
     bool changes_answer;
+    const struct rule *chatter; /* how the answers come, or NULL */
     const char *phase; /* of what is being done: "load.", "apply." or "" */
 };
 
@@ -305,8 +307,9 @@ static bool change_answer(struct pipeline *pipeline, struct message *message)
         gateway_trace(cut->step, pipeline->met.n, "left out");
         return true;
     }
-    size_t at = rule && (type == 'C' || type == 'D') ? find_bytes(message, 5, rule->from) : 0;
-    if (at > 0 && type == 'C') {
+    bool may_change = rule && (type == 'C' || type == 'D' || type == 'E');
+    size_t at = may_change ? find_bytes(message, 5, rule->from) : 0;
+    if (at > 0 && type != 'D') {
         put_in_place(message, at, strlen(rule->from), rule->to, strlen(rule->to));
         gateway_trace(rule->step, pipeline->met.n, "rewritten");
     } else if (at > 0 && strlen(rule->from) == strlen(rule->to)) {
@@ -369,6 +372,39 @@ static bool run_own(struct link *link, const struct rule *rule, unsigned n)
     return alive;
 }
 
+/* What a server may say at any time and nobody has asked for. */
+static bool send_chatter(struct link *link)
+{
+    static const char notice[] = "SWARNING\0C01000\0Mthe hub is on fire\0";
+    static const char parameter[] = "TimeZone\0Mars/Olympus";
+    unsigned char head[5] = {'N'};
+
+    write_u32(head + 1, 4 + sizeof notice);
+    if (!write_client(link, head, sizeof head) || !write_client(link, notice, sizeof notice)) {
+        return false;
+    }
+    head[0] = 'S';
+    write_u32(head + 1, 4 + sizeof parameter);
+    return write_client(link, head, sizeof head) && write_client(link, parameter, sizeof parameter);
+}
+
+/* A message for the client. */
+static bool tell(struct link *link, const struct pipeline *pipeline, const struct message *message)
+{
+    size_t slow = pipeline->chatter ? pipeline->chatter->count : 0, at = 0;
+
+    if (pipeline->chatter && !send_chatter(link)) {
+        return false;
+    }
+    for (; at < slow && at < message->len; at++) {
+        if (!write_client(link, message->bytes + at, 1)) {
+            return false;
+        }
+        poll(NULL, 0, CHATTER_PAUSE_MS);
+    }
+    return at == message->len || write_client(link, message->bytes + at, message->len - at);
+}
+
 /* One message from the server: to the client, unless a fault comes first. */
 static bool pass_answer(struct link *link, struct pipeline *pipeline, struct message *message)
 {
@@ -402,7 +438,7 @@ static bool pass_answer(struct link *link, struct pipeline *pipeline, struct mes
         pipeline->waits_for = pipeline->fails = NULL;
         pipeline->is_failed = false;
     }
-    return write_client(link, message->bytes, message->len);
+    return tell(link, pipeline, message);
 }
 
 /* Answers of everything that was sent, so that what comes next comes right behind it. */
@@ -493,10 +529,13 @@ static bool do_before(struct link *link,
     case RULE_KILL:
     case RULE_CUT:
     case RULE_STOP:
+    case RULE_SILENCE:
     case RULE_RUN:
+    case RULE_NEXT:
     case RULE_REWRITE:
     case RULE_ANSWER:
     case RULE_SHORT:
+    case RULE_CHATTER:
         gateway_do_fault(rule, n, link->client, link->server);
         return true;
     }
@@ -513,6 +552,27 @@ static void follow_phase(struct pipeline *pipeline, const char *step)
     }
 }
 
+/* What the gateway does of its own in front of a statement. */
+static bool
+run_before(struct link *link, struct pipeline *pipeline, const struct gateway_met *met)
+{
+    const struct rule *own = NULL;
+
+    while ((own = gateway_change(met, own, RULE_RUN))) {
+        if (!own->is_after &&
+            !(drain(link, pipeline) && (pipeline->is_failed || run_own(link, own, met->n)))) {
+            return false;
+        }
+    }
+    while ((own = gateway_change(met, own, RULE_NEXT))) {
+        if (!drain(link, pipeline) ||
+            (!pipeline->is_failed && rule_take_next(own) && !run_own(link, own, met->n))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* A statement's text came by: count it, do what comes before it, note what comes after it. */
 static bool
 meet_statement(struct link *link, struct pipeline *pipeline, struct message *message, size_t sql_at)
@@ -527,11 +587,11 @@ meet_statement(struct link *link, struct pipeline *pipeline, struct message *mes
         pipeline->phase = "";
     }
     gateway_trace(step, met.n, "seen");
-    while ((own = gateway_change(&met, own, RULE_RUN))) {
-        if (!own->is_after &&
-            !(drain(link, pipeline) && (pipeline->is_failed || run_own(link, own, met.n)))) {
-            return false;
-        }
+    if (!pipeline->chatter && (pipeline->chatter = gateway_change(&met, NULL, RULE_CHATTER))) {
+        gateway_trace(step, met.n, "chatters");
+    }
+    if (!run_before(link, pipeline, &met)) {
+        return false;
     }
     if (before && !do_before(link, pipeline, message, sql_at, before, met.n)) {
         return false;

@@ -241,6 +241,7 @@ void play_orphaned(struct trial *trial)
 struct waiting {
     struct trial *trial;
     const char *trace, *behind;
+    char *exe; /* of the runtime, where its end counts, too */
 };
 
 /* Is a LOCK on its way behind the event? */
@@ -264,7 +265,7 @@ void play_holding(struct trial *trial)
     }
     copy_state(trial, "older", "newer");
     struct story_process *process = trial_start(trial, &newer);
-    struct waiting waiting = {trial, "runtime-sql.trace", ""};
+    struct waiting waiting = {trial, "runtime-sql.trace", "", NULL};
     if (process) {
         story_wait_for(trial->story, "the newer instance's LOCK", lock_follows, &waiting,
                        WAIT_SECONDS);
@@ -288,7 +289,7 @@ void play_late(struct trial *trial)
     const struct run run = {.label = "runtime", .is_observed = true};
     struct observer *observer = observer_start(trial, TRIAL_ARM);
     struct story_process *process = trial_start(trial, &run);
-    struct waiting waiting = {trial, "runtime-sql.trace", "\"held\""};
+    struct waiting waiting = {trial, "runtime-sql.trace", "\"held\"", NULL};
 
     if (process && story_wait_file(trial->story, trial_marker(trial, 1), WAIT_SECONDS)) {
         if (trial->point->text && strcmp(trial->point->text, "kill") == 0) {
@@ -342,6 +343,44 @@ void play_early_deletion(struct trial *trial)
     is_going_well(trial);
     trial_wait(trial, process, run.label);
     observer_stop(observer);
+}
+
+/* The connector waits for a silent peer a sixtieth of the time that it asks for. */
+#define HASTY "HASTY_FACTOR=60"
+
+/* Another attempt, or no hope for one. */
+static bool lock_follows_or_gone(void *ctx)
+{
+    struct waiting *waiting = ctx;
+
+    return lock_follows(waiting) || has_ended(waiting->exe);
+}
+
+void play_silent(struct trial *trial)
+{
+    struct story *story = trial->story;
+    const struct run run = {.label = "runtime",
+                            .is_observed = true,
+                            .environment = {story_text(story, "LD_PRELOAD=%s", HASTY_NETWORK),
+                                            trial->defect && trial->defect->environment
+                                                ? trial->defect->environment
+                                                : HASTY,
+                                            "ASAN_OPTIONS=verify_asan_link_order=0"}};
+    struct observer *observer = observer_start(trial, trial_arm(trial->scenario));
+    struct story_process *process = trial_start(trial, &run);
+
+    if (process) {
+        struct waiting waiting = {trial, "runtime-sql.trace", "\"silent\"",
+                                  story_text(story, "/proc/%ld/exe", (long)process->pid)};
+        story_wait_for(story, "another attempt", lock_follows_or_gone, &waiting, WAIT_SECONDS);
+        story_write(story, "fault1.go", "");
+    }
+    is_going_well(trial);
+    trial_wait(trial, process, run.label);
+    observer_stop(observer);
+    if (trial->point->text && !strstr(trial->log, trial->point->text)) {
+        trial_finds(trial, 21, "the log does not say \"%s\"", trial->point->text);
+    }
 }
 
 /* The fixture's first two transactions. */

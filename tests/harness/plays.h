@@ -33,6 +33,10 @@ void play_late(struct trial *trial);
  * killed. That is what deletes before COMMIT would do. */
 void play_early_deletion(struct trial *trial);
 
+/* The point's rule falls silent (marker 1) towards a connector whose network is hasty; the server
+ * gives its end up when another attempt waits for the lock. The log must say the point's text. */
+void play_silent(struct trial *trial);
+
 /* A first run leaves work that nobody has applied; two instances open with it at once, and only
  * recover; then the task goes on. */
 void play_twins(struct trial *trial);

@@ -44,6 +44,7 @@ struct defect {
     unsigned point;                    /* it is shown there */
     const char *options[4];            /* of flow-runtime, added */
     bool is_alone;                     /* its rules stand in place of the point's */
+    const char *environment;           /* NAME=VALUE, where the scenario's play knows it; or NULL */
     void (*play)(struct trial *trial); /* instead of the scenario's; NULL: that */
 };
 

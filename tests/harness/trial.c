@@ -213,7 +213,7 @@ struct story_process *trial_start(struct trial *trial, const struct run *run)
     const char *flow = run->has_no_faults ? NULL : trial_rules(trial, "flow");
     const char *product = story_text(story, "%s/materialize-redshift", story_programs());
     const char *s3_rules = run->has_no_faults ? NULL : trial_rules(trial, "s3");
-    const char *environment[5] = {NULL};
+    const char *environment[4 + sizeof run->environment / sizeof *run->environment + 1] = {NULL};
     unsigned variables = 0;
     struct options options = {.words = {"flow-runtime"}, .count = 1};
 
@@ -239,6 +239,11 @@ struct story_process *trial_start(struct trial *trial, const struct run *run)
         environment[variables++] = story_text(story, "FLOW_GATEWAY_TRACE=%s", trace);
         add(&options, "--compact", NULL);
         product = story_text(story, "%s/flow-gateway", story_programs());
+    }
+    for (unsigned i = 0; i < sizeof run->environment / sizeof *run->environment; i++) {
+        if (run->environment[i]) {
+            environment[variables++] = run->environment[i];
+        }
     }
     add(&options, "--catalog", trial->work.catalog);
     add(&options, "--fixture", run->fixture ? run->fixture : trial->work.fixture);

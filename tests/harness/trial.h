@@ -71,6 +71,7 @@ struct run {
 
     bool is_observed;
     const char *options[SCENARIO_OPTIONS]; /* beside those of scenario, point and defect */
+    const char *environment[4];            /* NAME=VALUE, of the runtime and the connector */
 };
 
 /* Starts what a run needs and the run itself; NULL with trouble. */

@@ -35,6 +35,22 @@ static const struct point qe8[] = {
     {.name = "after apply.commit", .sql = "apply.commit#1 after cut %1\n"}};
 static const struct point qe9[] = {
     {.name = "COMMIT comes late", .sql = "apply.commit#1 before late %1\n"}};
+/* Whether the server has done it or not, it takes the connection for alive until the next attempt
+ * waits for its lock. */
+static const struct point qe10[] = {
+    {.name = "before put.merge",
+     .sql = "apply.put.merge#1 before silence %1\n",
+     .text = "Connection timed out"},
+    {.name = "after put.merge",
+     .sql = "apply.put.merge#1 after silence %1\n",
+     .text = "Connection timed out"},
+    {.name = "before apply.commit",
+     .sql = "apply.commit#1 before silence %1\n",
+     .text = "Connection timed out"},
+    {.name = "after apply.commit",
+     .sql = "apply.commit#1 after silence %1\n",
+     .text = "Connection timed out"},
+};
 static const struct point qe11[] = {ONCE("token", "XX000", "1023"),
                                     {.name = "token, four times",
                                      .sql = "token#1 before fail %1 XX000 1023\n"
@@ -187,6 +203,15 @@ static const struct scenario rows[] = {
      POINTS(qe9),
      .play = play_late,
      .defects = {{.name = "CHECK-BEFORE-LOCK", .caught_by = "I4", .sql = BLIND_CHECK}}},
+    {.id = "QE10",
+     .title = "what lies between forgets the connection, and nothing arrives any more",
+     POINTS(qe10),
+     .play = play_silent,
+     .defects = {{.name = "NO-TIMEOUT",
+                  .caught_by = "I22",
+                  .environment = "HASTY_FACTOR=0",
+                  .options = {"--timeout", "25"}},
+                 {.name = "RETRY-COMMIT", .caught_by = "I4", .sql = SKIP_TOKEN, .point = 3}}},
     {.id = "QE11",
      .title = "1023 at the tokens, once and four times",
      POINTS(qe11),

@@ -73,9 +73,10 @@ static void a_rule_file_is_read_line_by_line(void **state)
                            "token rewrite SET a = $1=>SET b = $1\n"
                            "lock#3 before fail - XX000 1023\ntoken before run COMMIT; BEGIN\n"
                            "load.query short 2\ncommit answer ROLLBACK=>COMMIT\narm /m/armed\n"
-                           "apply.commit#1 before cut -\n",
+                           "apply.commit#1 before cut -\nlock after silence /m/3\n"
+                           "token before next /m/1 ROLLBACK; BEGIN\nbegin chatter 8\n",
                            step_names, &rules, why));
-    assert_int_equal(rules.count, 8);
+    assert_int_equal(rules.count, 11);
     assert_string_equal(rules.arm, "/m/armed");
     assert_string_equal(rules.items[7].step, "apply.commit");
     assert_string_equal(rules.items[0].step, "commit");
@@ -95,6 +96,34 @@ static void a_rule_file_is_read_line_by_line(void **state)
     assert_int_equal(rules.items[5].action, RULE_SHORT);
     assert_int_equal(rules.items[5].count, 2);
     assert_int_equal(rules.items[6].action, RULE_ANSWER);
+    assert_int_equal(rules.items[8].action, RULE_SILENCE);
+    assert_int_equal(rules.items[9].action, RULE_NEXT);
+    assert_string_equal(rules.items[9].marker, "/m/1");
+    assert_string_equal(rules.items[9].text, "ROLLBACK; BEGIN");
+    assert_int_equal(rules.items[10].action, RULE_CHATTER);
+    assert_int_equal(rules.items[10].count, 8);
+}
+
+static void what_comes_next_comes_once_behind_its_fault(void **state)
+{
+    char marker[] = "/tmp/rules-XXXXXX", text[200], next[64], why[RULE_TEXT_MAX];
+    struct rules rules;
+    (void)state;
+
+    int fd = mkstemp(marker);
+    assert_true(fd >= 0);
+    close(fd);
+    unlink(marker);
+    snprintf(next, sizeof next, "%s.next", marker);
+    snprintf(text, sizeof text, "commit before cut %s\ntoken before next %s ROLLBACK\n", marker,
+             marker);
+    assert_true(rules_read(text, step_names, &rules, why));
+    assert_false(rule_take_next(&rules.items[1]));
+    assert_true(rule_take(&rules.items[0]));
+    assert_true(rule_take_next(&rules.items[1]));
+    assert_false(rule_take_next(&rules.items[1]));
+    unlink(marker);
+    unlink(next);
 }
 
 static void a_rule_holds_for_its_number_and_fires_until_its_marker_is_there(void **state)
@@ -162,7 +191,9 @@ static void what_is_no_rule_is_refused(void **state)
         "comit before kill /m\n",     "commit#0 before kill /m\n", "commit during kill /m\n",
         "commit before explode /m\n", "commit before kill\n",      "token rewrite nothing\n",
         "commit after late /m\n",     "commit after stop /m\n",    "commit#4-3 before cut /m",
-        "commit#1x before cut /m",    "commit%0 before cut /m",    "commit#+ before cut /m"};
+        "commit#1x before cut /m",    "commit%0 before cut /m",    "commit#+ before cut /m",
+        "token before next /m",       "token after next /m a",     "token before silence -",
+        "begin chatter few"};
     struct rules rules;
     char why[RULE_TEXT_MAX];
     (void)state;
@@ -181,6 +212,7 @@ int main(void)
         cmocka_unit_test(each_statement_of_the_connector_has_its_step),
         cmocka_unit_test(a_rule_file_is_read_line_by_line),
         cmocka_unit_test(a_rule_holds_for_its_number_and_fires_until_its_marker_is_there),
+        cmocka_unit_test(what_comes_next_comes_once_behind_its_fault),
         cmocka_unit_test(a_rule_says_which_of_the_steps_it_means),
         cmocka_unit_test(what_is_no_rule_is_refused),
     };
