@@ -2,11 +2,14 @@
 
 #include "harness/plays.h"
 
+#include "harness/bucket.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #define WAIT_SECONDS 120
 
@@ -114,6 +117,172 @@ void play_damaged(struct trial *trial)
     code = trial_end(trial, trial_start(trial, &second));
     expect_failure(trial, "second", code, says + 1);
     story_query(trial->story, with_schema(trial, arrow + 2, (size_t)(says - arrow) - 2));
+    if (is_going_well(trial)) {
+        finish(trial, "first");
+    }
+}
+
+/* ---------------------------------------------------------------- spoiled files */
+
+#define ABOVE_4_MB ((size_t)4300000)
+#define LONG_NAME ((size_t)70000)
+#define GZIP_WINDOW (15 + 16)
+
+struct bytes {
+    FILE *out;
+    char *at;
+    size_t len;
+};
+
+static size_t keep_bytes(char *bytes, size_t size, size_t count, void *ctx)
+{
+    struct bytes *all = ctx;
+
+    return fwrite(bytes, size, count, all->out) * size;
+}
+
+/* The key in the bucket that has this part; NULL with trouble. */
+static const char *find_key(struct trial *trial, const char *part)
+{
+    struct story *story = trial->story;
+    char *line = story_bucket(story, story_text(story, "%s/", story->prefix));
+
+    for (char *next; *line; line = next) {
+        next = line + strcspn(line, "\n");
+        if (*next) {
+            *next++ = '\0';
+        }
+        if (strncmp(line, "object ", 7) == 0 && strstr(line, part)) {
+            return line + 7;
+        }
+    }
+    trial_troubles(trial, "no object has %s in its key", part);
+    return NULL;
+}
+
+static void put_letters(FILE *out, size_t count)
+{
+    for (; count > 0; count--) {
+        putc('a', out);
+    }
+}
+
+/* The file that takes the place, as a whole gzip member. */
+static struct bytes make_file(const char *line, size_t len)
+{
+    struct bytes plain = {0}, file = {0};
+    z_stream stream = {0};
+
+    plain.out = open_memstream(&plain.at, &plain.len);
+    for (size_t i = 0; plain.out && i < len; i++) {
+        if (strncmp(line + i, "%L", 2) == 0 || strncmp(line + i, "%l", 2) == 0) {
+            put_letters(plain.out, line[++i] == 'L' ? ABOVE_4_MB : LONG_NAME);
+        } else {
+            putc(line[i], plain.out);
+        }
+    }
+    if (len > 0 && plain.out) {
+        putc('\n', plain.out);
+    }
+    if (!plain.out || fclose(plain.out) != 0 ||
+        deflateInit2(&stream, 1, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
+        abort();
+    }
+    size_t cap = deflateBound(&stream, plain.len);
+    file.at = malloc(cap);
+    stream.next_in = (unsigned char *)plain.at;
+    stream.avail_in = (uInt)plain.len;
+    stream.next_out = (unsigned char *)file.at;
+    stream.avail_out = (uInt)cap;
+    if (!file.at || deflate(&stream, Z_FINISH) != Z_STREAM_END) {
+        abort();
+    }
+    file.len = stream.total_out;
+    deflateEnd(&stream);
+    free(plain.at);
+    return file;
+}
+
+static unsigned count_lines(const struct bytes *file)
+{
+    z_stream stream = {.next_in = (unsigned char *)file->at, .avail_in = (uInt)file->len};
+    unsigned char out[16 * 1024];
+    unsigned lines = 0;
+    int status = inflateInit2(&stream, GZIP_WINDOW);
+
+    while (status == Z_OK) {
+        stream.next_out = out;
+        stream.avail_out = sizeof out;
+        status = inflate(&stream, Z_NO_FLUSH);
+        for (unsigned char *at = out; at < stream.next_out; at++) {
+            lines += *at == '\n';
+        }
+    }
+    inflateEnd(&stream);
+    return lines;
+}
+
+static char *tables_of(struct trial *trial);
+
+/* Two runs over the spoiled file. */
+static void fail_twice(struct trial *trial, const char *says, unsigned lines)
+{
+    static const char *const labels[] = {"second", "third"};
+    struct story *story = trial->story;
+    const char *before = tables_of(trial);
+    const char *rules = trial->defect ? trial->defect->sql : NULL;
+    const char *mark = rules ? strstr(rules, "%L") : NULL;
+
+    if (mark) {
+        rules = story_text(story, "%.*s%u%s", (int)(mark - rules), rules, lines, mark + 2);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        const char *address = story_gateway(story, story_text(story, "%s-sql", labels[i]), rules);
+        const struct run run = {.label = labels[i],
+                                .state = "first",
+                                .has_no_faults = true,
+                                .address = address ? address : ""};
+        expect_failure(trial, labels[i], trial_end(trial, trial_start(trial, &run)), says);
+        if (!trial->defect && strcmp(before, tables_of(trial)) != 0) {
+            trial_finds(trial, 11, "an apply that failed has changed the tables");
+        }
+    }
+}
+
+void play_spoiled(struct trial *trial)
+{
+    const struct run first = {.label = "first",
+                              .has_no_faults = true,
+                              .options = {"--max-transactions", "2", "--ending", "not-drained"}};
+    const char *text = trial->point->text, *how = strchr(text, '|') + 1, *says = strrchr(how, '|');
+    int code = trial_end(trial, trial_start(trial, &first));
+    const char *key =
+        find_key(trial, story_text(trial->story, "%.*s", (int)(how - text) - 1, text));
+    struct bytes kept = {0};
+
+    kept.out = open_memstream(&kept.at, &kept.len);
+    if (code != 0 || !key || !kept.out || bucket_get(key, keep_bytes, &kept) != 200 ||
+        fclose(kept.out) != 0) {
+        trial_troubles(trial, "the first run ended with %d", code);
+        free(kept.at);
+        return;
+    }
+    bool is_gone = strncmp(how, "gone|", 5) == 0 && !trial->defect;
+    struct bytes other = make_file(how, trial->defect ? 0 : (size_t)(says - how));
+    long status = is_gone ? bucket_delete(key) : bucket_put(key, other.at, other.len);
+    trial->faults++;
+    if (status / 100 == 2) {
+        trial->hits++;
+    } else {
+        trial_troubles(trial, "spoiling %s gave %ld", key, status);
+    }
+    free(other.at);
+    fail_twice(trial, says + 1, count_lines(&kept));
+    status = bucket_put(key, kept.at, kept.len);
+    free(kept.at);
+    if (status / 100 != 2) {
+        trial_troubles(trial, "mending %s gave %ld", key, status);
+    }
     if (is_going_well(trial)) {
         finish(trial, "first");
     }

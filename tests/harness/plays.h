@@ -14,6 +14,14 @@ void play_stuck(struct trial *trial);
  * one with the damage must fail; then the rest. */
 void play_damaged(struct trial *trial);
 
+/* Behind the connector's back a staged file is spoiled between two runs. The point's text is "part
+ * of its key|how|what must be said": how is "gone", or the only line of the file that takes its
+ * place, in which %L stands for more than 4 MB and %l for 70,000 letters. The first run stops with
+ * work that nobody has applied; two runs must fail alike and change nothing; then the file is put
+ * back and the rest follows. A defect's rules hold in the two; in them %L is the number of lines
+ * that the file had, and with a defect the file that takes its place is empty. */
+void play_spoiled(struct trial *trial);
+
 /* "older" is halted at the point's stop (marker 1); "runtime" takes over from a copy of its log and
  * runs to the end; then the older one goes on, must fail and must change nothing. A third run opens
  * once more and sweeps. */

@@ -6,7 +6,8 @@
 
 #include "harness/promise.h"
 
-#include <curl/curl.h>
+#include "harness/bucket.h"
+
 #include <zlib.h>
 
 #include <stdio.h>
@@ -47,33 +48,11 @@ static size_t take_bytes(char *bytes, size_t size, size_t count, void *ctx)
 /* The object's status, and its lines when it is there. */
 static long read_object(const char *key, struct object *object)
 {
-    char url[KEY_LEN + 512], user[256], region[128];
-    CURL *curl = curl_easy_init();
-    long status = 0;
-
-    snprintf(url, sizeof url, "%s/%s/%s", story_environment("AWS_ENDPOINT_URL_S3"),
-             story_environment("LOCAL_S3_BUCKET"), key);
-    snprintf(user, sizeof user, "%s:%s", story_environment("LOCAL_S3_KEY"),
-             story_environment("LOCAL_S3_SECRET"));
-    snprintf(region, sizeof region, "aws:amz:%s:s3", story_environment("LOCAL_S3_REGION"));
     memset(object, 0, sizeof *object);
-    if (!curl || inflateInit2(&object->stream, 31) != Z_OK) {
+    if (inflateInit2(&object->stream, 31) != Z_OK) {
         abort();
     }
-    struct curl_slist *headers = curl_slist_append(NULL, "x-amz-content-sha256: UNSIGNED-PAYLOAD");
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_USERPWD, user);
-    curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, region);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 30L);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, object);
-    if (curl_easy_perform(curl) == CURLE_OK) {
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    }
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(curl);
+    long status = bucket_get(key, take_bytes, object);
     inflateEnd(&object->stream);
     return status;
 }

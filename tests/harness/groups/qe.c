@@ -72,7 +72,20 @@ static const struct point qe14[] = {{.name = "token",
                                      .text = "the hub is on fire"}};
 static const struct point qe16[] = {{.name = "too much for the column",
                                      .sql = "apply.temp rewrite fp BIGINT=>fp SMALLINT\n",
-                                     .text = "fp"}};
+                                     .text = "fp"},
+                                    {.name = "too long for the column",
+                                     .sql = "load.temp rewrite VARCHAR(256)=>VARCHAR(4)\n",
+                                     .text = "load error 1204"}};
+static const struct point qe16_files[] = {
+    {.name = "a line above 4 MB", .text = "-b0003-store-|{\"id\":\"%L\"}|(load error 1216"},
+    {.name = "a value that no SUPER holds",
+     .text = "-b0003-store-|{\"id\":\"a\",\"flow_document\":{\"%l\":1}}|(load error 1224"},
+    {.name = "a code without advice",
+     .text = "-b0003-store-|{\"id\":\"a\",\"seq\":\"x\"}|(load error 1207"},
+};
+static const struct point qe18[] = {
+    {.name = "removed", .text = "-b0003-store-|gone|-b0003-store-"},
+};
 static const struct point qe17[] = {
     {.name = "denied",
      .sql = "apply.put.direct before fail - XX000 Load into table t failed for no reason\n"
@@ -108,6 +121,10 @@ static const struct point qe23[] = {
          "UPDATE %S.flow_checkpoints_v1 SET checkpoint = checkpoint_tokens, checkpoint_tokens = "
          "'zz'=>UPDATE %S.flow_checkpoints_v1 SET checkpoint_tokens = checkpoint, checkpoint = "
          "NULL|tokens"}};
+
+/* A COPY without rows is taken for the one that was wanted. */
+#define COUNT_WHAT_WAS                                                                             \
+    "apply.count rewrite pg_last_copy_count()=>COALESCE(NULLIF(pg_last_copy_count(), 0), %L)\n"
 
 /* A failure that no second attempt mends is tried once. */
 static void it_was_tried_once(struct trial *trial)
@@ -246,6 +263,11 @@ static const struct scenario rows[] = {
      POINTS(qe16),
      .play = play_stuck,
      .defects = {{.name = "SWALLOW-COPY", .caught_by = "I3", .sql = DROP_NTH, .is_alone = true}}},
+    {.id = "QE16F",
+     .title = "COPY finds what no column takes, each time again",
+     POINTS(qe16_files),
+     .play = play_spoiled,
+     .defects = {{.name = "SWALLOW-COPY", .caught_by = "I3", .sql = COUNT_WHAT_WAS}}},
     {.id = "QE17",
      .title = "COPY fails and nobody can say why",
      POINTS(qe17),
@@ -254,6 +276,13 @@ static const struct scenario rows[] = {
                   .caught_by = "I21",
                   .sql = "apply.put.direct before fail - XX000 permission denied\n",
                   .is_alone = true}}},
+    {.id = "QE18",
+     .title = "a staged file is gone: stuck until it is there again, never skipped",
+     POINTS(qe18),
+     .play = play_spoiled,
+     .defects = {{.name = "OPTIONAL-FILES, IGNORE-COUNT",
+                  .caught_by = "I3",
+                  .sql = COUNT_WHAT_WAS}}},
     {.id = "QE19",
      .title = "COPY counts fewer rows than were staged",
      POINTS(qe19),
