@@ -111,10 +111,10 @@ struct pgc_batch {
 };
 
 /* done(ctx, err): the first error, wrapped with the statement's label: ERROR_SQL with the SQLSTATE,
- * class by what Redshift means by it (1023/XX000, 40P01, conflict with concurrent transaction:
- * RETRY; 28xxx, 42501, 53100: CONFIG; others ABORT), or ERROR_SYSTEM RETRY when the connection
- * broke (then pgc_is_connected is false, and the text says whether the statement had been sent: if
- * so, its outcome is unknown). The connection may be in a failed transaction: send
+ * class by what Redshift means by it (1023/XX000, 40P01, conflict with concurrent transaction, a
+ * resize: RETRY; 28xxx, 42501, 53100: CONFIG; others ABORT), or ERROR_SYSTEM RETRY when the
+ * connection broke (then pgc_is_connected is false, and the text says whether the statement had
+ * been sent: if so, its outcome is unknown). The connection may be in a failed transaction: send
  * ROLLBACK. Message and detail of the server are kept apart for the owner: see pgc_last_message. */
 void pgc_run(struct pgc_conn *conn, const struct pgc_batch *batch, op_done_fn *done, void *ctx);
 /* Asks the server to cancel what runs (PQcancel on the thread pool); the batch still ends by

@@ -28,6 +28,14 @@ static const struct state_row {
     {"57P02", ERROR_RETRY},  {"57P03", ERROR_RETRY},
 };
 
+/* Parts of messages whose SQLSTATEs are not documented. A cluster that is being resized takes reads
+ * only, for minutes or, by a classic resize, for hours. */
+static const char *const passing_words[] = {
+    "conflict with concurrent transaction",
+    "system is in resize mode",
+    "cluster is resizing",
+};
+
 /* Words of libpq about a connection that no second attempt will mend. */
 static const char *const config_words[] = {
     "authentication method", "does not support SSL",     "certificate verify failed",
@@ -55,8 +63,10 @@ enum error_class words_class(const char *sqlstate, const char *message)
     if (strcmp(sqlstate, "XX000") == 0 && strcmp(message, "1023") == 0) {
         return ERROR_RETRY;
     }
-    if (find_word(message, "conflict with concurrent transaction")) {
-        return ERROR_RETRY; /* its SQLSTATE is not documented */
+    for (size_t i = 0; i < ARRAY_LEN(passing_words); i++) {
+        if (find_word(message, passing_words[i])) {
+            return ERROR_RETRY;
+        }
     }
     for (size_t i = 0; i < ARRAY_LEN(state_rows); i++) {
         if (strncmp(sqlstate, state_rows[i].prefix, strlen(state_rows[i].prefix)) == 0) {

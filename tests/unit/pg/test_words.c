@@ -22,6 +22,8 @@ static void the_class_says_what_to_do(void **state)
         {"a deadlock", "40P01", "deadlock detected", ERROR_RETRY},
         {"a conflict of unknown SQLSTATE", "55000",
          "could not complete because of conflict with concurrent transaction", ERROR_RETRY},
+        {"a cluster that is being resized", "XX000",
+         "Cannot execute write query because system is in resize mode", ERROR_RETRY},
         {"a wrong password", "28000", "password authentication failed", ERROR_CONFIG},
         {"a missing grant", "42501", "permission denied", ERROR_CONFIG},
         {"a full disk", "53100", "Disk Full", ERROR_CONFIG},
