@@ -4,21 +4,31 @@
  * them.
  *
  *      READING (the catalog) -> CLOSING (the connection that read it) -> ENGINE -> done
+ *         ^                        |
+ *         '------- WAITING <-------'  what failed may pass
  */
 
 #include "connector/binding.h"
 #include "connector/session.h"
 
 #include "base/log.h"
+#include "runtime/backoff.h"
+#include "runtime/timer.h"
 
-#define OPENING_STATES(X) X(BEGINNING) X(READING) X(CLOSING) X(ENGINE)
+/* A warehouse that restarts or is paused for a moment refuses connections for some seconds; who
+ * asks the runtime for another process waits longer than that. */
+static const struct backoff_policy reading_backoff = {
+    .max_attempts = 5, .first_ms = 1000, .cap_ms = 20000};
+
+#define OPENING_STATES(X) X(BEGINNING) X(READING) X(CLOSING) X(WAITING) X(ENGINE)
 #define OPENING_ENUM(name) OPENING_##name,
 enum opening_state { OPENING_STATES(OPENING_ENUM) };
 static const char *const opening_state_names[] = {OPENING_STATES(OP_STATE_NAME)};
 static const uint32_t opening_moves[] = {
     [OPENING_BEGINNING] = OP_MOVE(OPENING_READING),
     [OPENING_READING] = OP_MOVE(OPENING_CLOSING),
-    [OPENING_CLOSING] = OP_MOVE(OPENING_ENGINE),
+    [OPENING_CLOSING] = OP_MOVE(OPENING_WAITING) | OP_MOVE(OPENING_ENGINE),
+    [OPENING_WAITING] = OP_MOVE(OPENING_READING),
 };
 
 struct opening {
@@ -27,6 +37,10 @@ struct opening {
     const struct proto_open *request;
     struct catalog_reading reading;
     struct op *reader;
+    unsigned attempt;      /* of reading, from 1 */
+    struct error *failure; /* of this attempt, while its connection closes */
+    struct timer *timer;
+    struct random random; /* of the waits */
     bool conn_closed;
     bool engine_opened, engine_failed; /* facts, from the engine's callbacks */
     struct op_reply reply;
@@ -218,7 +232,9 @@ static void start_reading(struct opening *opening)
         paths[i] = (struct catalog_path){spec->bindings[i].resource_path,
                                          spec->bindings[i].resource_path_count};
     }
-    opening->reading.wants_slices = self->config->parallel_files == 0;
+    opening->attempt++;
+    opening->conn_closed = false;
+    opening->reading = (struct catalog_reading){.wants_slices = self->config->parallel_files == 0};
     op_reply_expect(&opening->reply, &opening->op);
     opening->reader = catalog_read(&self->world, self->arena, paths, spec->binding_count,
                                    &opening->reading, op_reply_done, &opening->reply);
@@ -234,6 +250,26 @@ static void start_closing(struct opening *opening)
         op_mark(&opening->op);
     }
     op_set_state(&opening->op, OPENING_CLOSING);
+}
+
+/* Nothing was begun that another attempt could disturb. A time-out has waited long enough. */
+static bool may_read_again(const struct opening *opening)
+{
+    const struct error *err = opening->failure;
+
+    return error_class_of(err) == ERROR_RETRY && error_code_of(err) != ERROR_TIMEOUT &&
+           !op_must_stop(&opening->op) && backoff_may_retry(&reading_backoff, opening->attempt);
+}
+
+static void start_waiting(struct opening *opening)
+{
+    log_event(LOG_WARN, "reading what exists in the warehouse failed, trying again",
+              LOG_INT("attempt", opening->attempt), LOG_STR("error", error_text(opening->failure)),
+              LOG_END);
+    error_free(opening->failure);
+    opening->failure = NULL;
+    timer_start(opening->timer, backoff_next(&reading_backoff, opening->attempt, &opening->random));
+    op_set_state(&opening->op, OPENING_WAITING);
 }
 
 static void start_engine(struct opening *opening)
@@ -296,6 +332,23 @@ static void begin(struct opening *opening)
     }
 }
 
+static void after_closing(struct opening *opening)
+{
+    struct op *op = &opening->op;
+
+    if (opening->failure && may_read_again(opening)) {
+        start_waiting(opening);
+        return;
+    }
+    op_fail(op, opening->failure);
+    opening->failure = NULL;
+    if (op_must_stop(op)) {
+        op_finish(op);
+    } else {
+        start_engine(opening);
+    }
+}
+
 static void opening_step(struct op *op)
 {
     struct opening *opening = CONTAINER_OF(op, struct opening, op);
@@ -308,20 +361,23 @@ static void opening_step(struct op *op)
     case OPENING_READING:
         if (op_reply_take(&opening->reply, &err)) {
             opening->reader = NULL;
-            op_fail(op, error_wrap(err, "reading what exists in the warehouse"));
+            opening->failure = error_wrap(err, "reading what exists in the warehouse");
             start_closing(opening);
         } else if (op->cancel_asked) {
             op_cancel(opening->reader);
         }
         break;
     case OPENING_CLOSING:
-        if (!opening->conn_closed) {
-            return;
+        if (opening->conn_closed) {
+            after_closing(opening);
         }
+        break;
+    case OPENING_WAITING:
         if (op_must_stop(op)) {
             op_finish(op);
-        } else {
-            start_engine(opening);
+        } else if (timer_has_expired(opening->timer)) {
+            timer_stop(opening->timer);
+            start_reading(opening);
         }
         break;
     case OPENING_ENGINE:
@@ -358,5 +414,7 @@ void opening_start(struct connector *self, const struct proto_open *request)
     self->work = &opening->op;
     progress_enter(&self->progress, PROGRESS_READING, PROGRESS_OPEN, 0);
     op_init(&opening->op, self->loop, &opening_kind, opening_done, opening);
+    opening->timer = timer_new(&opening->op);
+    opening->random.state = self->options.seed;
     op_mark(&opening->op);
 }
