@@ -277,8 +277,7 @@ void gateway_silence(int client)
 }
 
 /* The client is left to find out by itself; the server loses its end when that is told. */
-_Noreturn static void
-fall_silent(const struct rule *rule, unsigned n, int client, int server)
+_Noreturn static void fall_silent(const struct rule *rule, unsigned n, int client, int server)
 {
     gateway_silence(client);
     gateway_trace(rule->step, n, "silent");
@@ -290,6 +289,12 @@ void gateway_do_fault(const struct rule *rule, unsigned n, int client, int serve
 {
     if (rule->action == RULE_STOP) {
         stop_client(rule, n, client);
+        return;
+    }
+    if (rule->action == RULE_HOLD) {
+        (void)rule_take(rule);
+        gateway_trace(rule->step, n, "waits");
+        gateway_wait_go(rule->marker);
         return;
     }
     if (!rule_take(rule)) {

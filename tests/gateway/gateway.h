@@ -67,7 +67,8 @@ void gateway_harden(int fd);
 _Noreturn void gateway_cut(int client, int server);
 /* The client is neither answered nor acknowledged from now on; nothing that it sends arrives. */
 void gateway_silence(int client);
-/* Kills, cuts, silences or stops, unless another process has done it; only a stop returns then. */
+/* Kills, cuts, silences, stops or holds, unless another process has done it; only a stop and a hold
+ * return then. */
 void gateway_do_fault(const struct rule *rule, unsigned n, int client, int server);
 
 /* False when the connection ended first. */

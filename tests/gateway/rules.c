@@ -201,7 +201,7 @@ static bool read_action(const char *text, struct rule *rule)
                    {"stop", RULE_STOP, false, false},  {"late", RULE_LATE, false, false},
                    {"stall", RULE_STALL, false, true}, {"silence", RULE_SILENCE, true, false},
                    {"fail", RULE_FAIL, false, true},   {"run", RULE_RUN, true, true},
-                   {"next", RULE_NEXT, false, false}};
+                   {"next", RULE_NEXT, false, false},  {"hold", RULE_HOLD, false, false}};
     char action[16];
     int used = 0;
 
@@ -304,7 +304,8 @@ bool rules_are_armed(const struct rules *rules)
 
 static bool is_spent(const struct rule *rule)
 {
-    return strcmp(rule->marker, "-") != 0 && access(rule->marker, F_OK) == 0;
+    return rule->action != RULE_HOLD && strcmp(rule->marker, "-") != 0 &&
+           access(rule->marker, F_OK) == 0;
 }
 
 const struct rule *rules_at(

@@ -7,7 +7,7 @@
  *
  *      <step>[<which>] before|after kill|cut <marker>
  *      <step>[<which>] before|after silence <marker>
- *      <step>[<which>] before stop|late|stall <marker>
+ *      <step>[<which>] before stop|late|stall|hold <marker>
  *      <step>[<which>] before fail <marker> <code> <message to the end of the line>
  *      <step>[<which>] before|after run <text to the end of the line>
  *      <step>[<which>] before next <marker> <text to the end of the line>
@@ -33,6 +33,8 @@
  *               with ".go" behind it appears; nobody hears the answer
  *      stall    nothing is forwarded any more, and nobody is told
  *      fail     the step fails with this code and message, and what it would have done is not done
+ *      hold     every such step waits until a file named like the marker with ".go" behind it
+ *               appears; the marker is there as soon as one waits
  *      run      does something of the gateway's own there; the client does not notice
  *      next     the same, once, at the first such step behind the fault that made the marker
  *      rewrite  replaces a part of the request, the first found
@@ -41,8 +43,8 @@
  *      chatter  from here on the connection's answers come with notices and changed parameters
  *               between them, and the first <count> bytes of each by themselves
  *
- * A line "arm <file>" says that kill, cut, silence, stop, late, stall and fail are asleep, and what
- * they count is not counted, before that file exists.
+ * A line "arm <file>" says that kill, cut, silence, stop, late, stall, hold and fail are asleep,
+ * and what they count is not counted, before that file exists.
  *
  * A gateway may know phases: names in its list that end with a dot. Put in front of a step they ask
  * for that step in this phase, counted apart ("apply.commit").
@@ -61,6 +63,7 @@ enum rule_action {
     RULE_LATE,
     RULE_STALL,
     RULE_SILENCE,
+    RULE_HOLD,
     RULE_FAIL,
     RULE_RUN,
     RULE_NEXT,

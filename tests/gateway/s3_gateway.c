@@ -640,6 +640,7 @@ static enum course do_before(struct exchange *x, const struct rule *rule, struct
     case RULE_CUT:
     case RULE_STOP:
     case RULE_SILENCE:
+    case RULE_HOLD:
         gateway_do_fault(rule, x->met.n, x->client->fd, x->server->fd);
         return PASS;
     case RULE_LATE:

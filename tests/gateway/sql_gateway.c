@@ -258,7 +258,7 @@ struct pipeline {
     unsigned rows;            /* its rows so far */
     bool changes_answer;
     const struct rule *chatter; /* how the answers come, or NULL */
-    const char *phase; /* of what is being done: "load.", "apply." or "" */
+    const char *phase;          /* of what is being done: "load.", "apply." or "" */
 };
 
 static bool ends_statement(unsigned char type)
@@ -530,6 +530,7 @@ static bool do_before(struct link *link,
     case RULE_CUT:
     case RULE_STOP:
     case RULE_SILENCE:
+    case RULE_HOLD:
     case RULE_RUN:
     case RULE_NEXT:
     case RULE_REWRITE:
@@ -553,8 +554,7 @@ static void follow_phase(struct pipeline *pipeline, const char *step)
 }
 
 /* What the gateway does of its own in front of a statement. */
-static bool
-run_before(struct link *link, struct pipeline *pipeline, const struct gateway_met *met)
+static bool run_before(struct link *link, struct pipeline *pipeline, const struct gateway_met *met)
 {
     const struct rule *own = NULL;
 

@@ -14,6 +14,10 @@
 /* Data and tokens in two transactions, the data first. */
 #define TOKEN_APART "token before run COMMIT; BEGIN\n"
 
+/* Behind the fault with marker 1 the statement is repeated and not its transaction: the tokens are
+ * written without what came before them. */
+#define RETRY_STATEMENT "token before next %1 ROLLBACK; BEGIN\n"
+
 /* The second apply's tokens are committed, and its data are not. */
 #define TOKEN_FIRST "token#2 before run ROLLBACK; BEGIN\n"
 
@@ -33,6 +37,9 @@
 #define NO_OWNER_CHECK                                                                             \
     "owner rewrite SET fence = $1 WHERE=>SET fence = fence WHERE ($1::BIGINT IS NOT NULL) AND\n"   \
     "check rewrite SELECT fence,=>SELECT 1,\n"
+
+/* Behind the fault with marker 1 a MERGE does nothing and is taken for done. */
+#define SWALLOW_MERGE "apply.put.merge before next %1 DELETE FROM flow_temp_table_0\n"
 
 /* Some rows of a COPY get lost behind its count. */
 #define DROP_NTH "apply.count#8 after run DELETE FROM %S.events WHERE seq = 2\n"

@@ -456,7 +456,7 @@ static pid_t client_of(const char *trace, const char *event)
 void play_late(struct trial *trial)
 {
     const struct run run = {.label = "runtime", .is_observed = true};
-    struct observer *observer = observer_start(trial, TRIAL_ARM);
+    struct observer *observer = observer_start(trial, trial_arm(trial->scenario));
     struct story_process *process = trial_start(trial, &run);
     struct waiting waiting = {trial, "runtime-sql.trace", "\"held\"", NULL};
 
@@ -550,6 +550,41 @@ void play_silent(struct trial *trial)
     if (trial->point->text && !strstr(trial->log, trial->point->text)) {
         trial_finds(trial, 21, "the log does not say \"%s\"", trial->point->text);
     }
+}
+
+/* Do two clients wait? */
+static bool two_wait_or_gone(void *ctx)
+{
+    struct waiting *waiting = ctx;
+    const char *trace = read_file(waiting->trial, waiting->trace);
+    int64_t first = 0;
+
+    for (const char *at = trace; (at = strstr(at, waiting->behind)); at++) {
+        int64_t client = story_number(at, "client");
+        if (first != 0 && client != first) {
+            return true;
+        }
+        first = client;
+    }
+    return has_ended(waiting->exe);
+}
+
+void play_together(struct trial *trial)
+{
+    struct story *story = trial->story;
+    const struct run run = {.label = "runtime", .is_observed = true};
+    struct observer *observer = observer_start(trial, trial_arm(trial->scenario));
+    struct story_process *process = trial_start(trial, &run);
+
+    if (process) {
+        struct waiting waiting = {trial, "runtime-sql.trace", "\"what\":\"waits\"",
+                                  story_text(story, "/proc/%ld/exe", (long)process->pid)};
+        story_wait_for(story, "two that wait", two_wait_or_gone, &waiting, WAIT_SECONDS);
+        story_write(story, "fault1.go", "");
+    }
+    is_going_well(trial);
+    trial_wait(trial, process, run.label);
+    observer_stop(observer);
 }
 
 /* The fixture's first two transactions. */

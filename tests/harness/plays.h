@@ -45,6 +45,9 @@ void play_early_deletion(struct trial *trial);
  * gives its end up when another attempt waits for the lock. The log must say the point's text. */
 void play_silent(struct trial *trial);
 
+/* The point's rule holds a step of each of two shards back (marker 1); both go on together. */
+void play_together(struct trial *trial);
+
 /* A first run leaves work that nobody has applied; two instances open with it at once, and only
  * recover; then the task goes on. */
 void play_twins(struct trial *trial);

@@ -18,6 +18,19 @@
 static const struct point qe1[] = {{.name = "three times",
                                     .sql = "connect#1 before cut %1\nconnect#2 before cut %2\n"
                                            "connect#3 before cut %3\n"}};
+/* The connection that widens ahead may take some of these for itself. */
+static const struct point qe1_warm[] = {
+    {.name = "at an apply",
+     .sql = "apply.lock#1 before cut %1\nconnect#1 before cut %2\nconnect#2 before cut %3\n"
+            "connect#3 before cut %4\n"},
+    {.name = "at Open",
+     .kills = {"commit.logged#2"},
+     .sql = "connect#1 before cut %1\nconnect#2 before cut %2\nconnect#3 before cut %3\n"
+            "connect#4 before cut %4\n"}};
+static const struct point qe1_always[] = {{.name = "at Open",
+                                           .kills = {"commit.logged#2"},
+                                           .sql = "connect before cut -\n",
+                                           .text = "server closed the connection"}};
 static const struct point qe2[] = {
     {.name = "at a new connection",
      .sql = "apply.lock#1 before cut %1\n"
@@ -93,19 +106,35 @@ static const struct point qe17[] = {
      .text = "Load into table t failed for no reason"},
     {.name = "empty",
      .sql = "apply.put.direct before fail - XX000 Load into table t failed for no reason\n",
+     .text = "Load into table t failed for no reason"},
+    {.name = "lost",
+     .sql = "apply.put.direct before fail - XX000 Load into table t failed for no reason\n"
+            "explain#1 before cut %1\n",
      .text = "Load into table t failed for no reason"}};
 static const struct point qe19[] = {{.name = "one row",
                                      .sql = "apply.count rewrite pg_last_copy_count()=>1\n",
                                      .text = "nothing was committed"}};
 static const struct point qe20[] = {
-    ONCE("put.merge", "42501", "permission denied for relation accounts"),
-    ONCE("apply.put.direct", "53100", "disk full"),
     ONCE("token", "57P01", "terminating connection due to administrator command"),
     {.name = "connect, too many sessions",
-     .sql = "apply.lock#1 before cut %1\nauth#1 before fail %2 53300 too many connections\n"}};
+     .sql = "apply.lock#1 before cut %1\nauth#1 before fail %2 53300 too many connections\n"},
+    ONCE("put.merge", "XX000", "Cannot execute write query because system is in resize mode"),
+    ONCE("apply.put.direct", "XX000", "cluster is resizing")};
+static const struct point qe20_ends[] = {
+    {.name = "put.merge, denied",
+     .sql = "put.merge#1 before fail %1 42501 permission denied for relation accounts\n",
+     .text = "permission denied for relation accounts"},
+    {.name = "COPY, disk full",
+     .sql = "apply.put.direct#1 before fail %1 53100 Disk Full\n",
+     .text = "Disk Full"},
+    {.name = "COPY, its keys are denied",
+     .sql = "apply.put.direct#1 before fail %1 XX000 S3ServiceException:Access Denied,Status "
+            "403,Error AccessDenied\n",
+     .text = "S3ServiceException:Access Denied"}};
 static const struct point qe21[] = {
     ONCE("widen", "0A000", "target column size should be different"),
     ONCE("widen", "42501", "must be owner of relation accounts")};
+static const struct point qe21_shards[] = {{.name = "both wait", .sql = "widen before hold %1\n"}};
 static const struct point qe22[] = {
     ONCE("put.merge", "57014", "canceling statement due to statement timeout")};
 static const struct point qe23[] = {
@@ -137,32 +166,68 @@ static void it_was_tried_once(struct trial *trial)
     }
 }
 
-/* As often as is specified, and no more. */
-static void it_was_tried_five_times(struct trial *trial)
+static unsigned count_words(const char *text, const char *word)
 {
-    const char *trace = story_read(trial->story, story_path(trial->story, "first-sql.trace"), NULL);
     unsigned count = 0;
 
-    for (const char *at = trace; (at = strstr(at, "\"what\":\"failed\"")); at++) {
+    for (const char *at = text; (at = strstr(at, word)); at++) {
         count++;
     }
+    return count;
+}
+
+/* As often as is specified, and no more. */
+static void expect_five(struct trial *trial, unsigned count)
+{
     if (count != 5) {
-        trial_finds(trial, 22, "the transaction was tried %u times", count);
+        trial_finds(trial, 22, "it was tried %u times", count);
     }
 }
 
-/* Where the retry of all would repeat what a COMMIT in the middle has kept: at this point. */
-#define REDO(at)                                                                                   \
+static void it_was_tried_five_times(struct trial *trial)
+{
+    const char *trace = story_read(trial->story, story_path(trial->story, "first-sql.trace"), NULL);
+
+    expect_five(trial, count_words(trace, "\"what\":\"failed\""));
+}
+
+/* By the process that came last. */
+static void it_connected_five_times(struct trial *trial)
+{
+    const char *trace = story_read(trial->story, story_path(trial->story, "first-sql.trace"), NULL);
+    unsigned count = 0;
+    int64_t last = 0;
+
+    for (const char *at = trace; (at = strstr(at, "\"what\":\"cut\"")); at++) {
+        int64_t client = story_number(at, "client");
+        count = client == last ? count + 1 : 1;
+        last = client;
+    }
+    expect_five(trial, count);
+}
+
+/* The other shard's column was wide already, and that was no failure. */
+static void the_second_was_the_same_size(struct trial *trial)
+{
+    if (count_words(trial->sql_trace, "\"step\":\"widen\"") < 4) {
+        trial_troubles(trial, "the shards did not both widen");
+    }
+}
+
+/* What is to be done again is all of the transaction. */
+#define REDO                                                                                       \
     {                                                                                              \
+        {                                                                                          \
+            .name = "RETRY-STATEMENT", .caught_by = "I3 I11", .sql = RETRY_STATEMENT               \
+        }                                                                                          \
+    }
+/* ... and nothing of it may be kept by a COMMIT in the middle: at this point. */
+#define REDO_ALL(at)                                                                               \
+    {                                                                                              \
+        {.name = "RETRY-STATEMENT", .caught_by = "I3 I11", .sql = RETRY_STATEMENT, .point = at},   \
         {                                                                                          \
             .name = "COMMIT-PER-BINDING", .caught_by = "I4", .sql = COMMIT_PER_BINDING,            \
             .point = at                                                                            \
-        }                                                                                          \
-    }
-#define NOT_DONE                                                                                   \
-    {                                                                                              \
-        {                                                                                          \
-            .name = "DROP-NTH", .caught_by = "I3", .sql = DROP_NTH                                 \
         }                                                                                          \
     }
 
@@ -175,6 +240,23 @@ static const struct scenario rows[] = {
      .defects = {{.name = "NO-RETRY",
                   .caught_by = "I22",
                   .sql = "connect before cut -\n",
+                  .is_alone = true}}},
+    {.id = "QE1W",
+     .title = "connections are refused to a task that runs, and at Open",
+     POINTS(qe1_warm),
+     .defects = {{.name = "NO-RETRY",
+                  .caught_by = "I22",
+                  .sql = "apply.lock#1 before cut %1\nauth#1-2 before fail - 28000 refused\n",
+                  .is_alone = true},
+                 {.name = "RETRY-STATEMENT", .caught_by = "I3 I11", .sql = RETRY_STATEMENT}}},
+    {.id = "QE1A",
+     .title = "connections are refused always",
+     POINTS(qe1_always),
+     .play = play_stuck,
+     .check = it_connected_five_times,
+     .defects = {{.name = "RETRY-FOREVER",
+                  .caught_by = "I22",
+                  .sql = "connect#1-3 before cut -\n",
                   .is_alone = true}}},
     {.id = "QE2",
      .title = "the password is refused once",
@@ -204,7 +286,7 @@ static const struct scenario rows[] = {
      .mode = "v2",
      POINTS(qe5),
      .defects = {{.name = "READ-SHORT", .caught_by = "I13", .sql = READ_SHORT, .is_alone = true}}},
-    {.id = "QE6", .title = "reset at each step of an apply", POINTS(qe6), .defects = REDO(7)},
+    {.id = "QE6", .title = "reset at each step of an apply", POINTS(qe6), .defects = REDO_ALL(7)},
     {.id = "QE7",
      .title = "reset at COMMIT, which was not done",
      .mode = "v2",
@@ -232,7 +314,7 @@ static const struct scenario rows[] = {
     {.id = "QE11",
      .title = "1023 at the tokens, once and four times",
      POINTS(qe11),
-     .defects = REDO(0)},
+     .defects = REDO_ALL(0)},
     {.id = "QE11A",
      .title = "1023 at the tokens, always",
      POINTS(qe11_always),
@@ -247,8 +329,16 @@ static const struct scenario rows[] = {
      .mode = "v2",
      .hard_delete = true,
      POINTS(qe12),
-     .defects = REDO(2)},
-    {.id = "QE13", .title = "deadlock; conflict of a COPY", POINTS(qe13), .defects = NOT_DONE},
+     .defects = REDO_ALL(2)},
+    {.id = "QE13",
+     .title = "deadlock; conflict of a COPY",
+     POINTS(qe13),
+     .defects =
+         {{.name = "NO-RETRY",
+           .caught_by = "I22",
+           .sql = "apply.lock#1 before fail %1 55P03 deadlock detected\n",
+           .is_alone = true},
+          {.name = "RETRY-STATEMENT", .caught_by = "I3 I11", .sql = RETRY_STATEMENT, .point = 1}}},
     {.id = "QE14",
      .title = "XX000 that is no conflict",
      POINTS(qe14),
@@ -289,20 +379,42 @@ static const struct scenario rows[] = {
      .play = play_stuck,
      .defects = {{.name = "IGNORE-COUNT", .caught_by = "I3", .sql = DROP_NTH, .is_alone = true}}},
     {.id = "QE20",
-     .title = "denied, full, shut down, too many sessions",
-     .restarts = 1,
+     .title = "shut down, too many sessions, a resize: it passes",
      POINTS(qe20),
-     .defects = REDO(2)},
+     .defects = REDO},
+    {.id = "QE20E",
+     .title = "denied, full, keys denied: an end with its cause, and another start",
+     POINTS(qe20_ends),
+     .play = play_stuck,
+     .defects = {{.name = "RETRY-ALL",
+                  .caught_by = "I22",
+                  .sql = "put.merge#1 before fail %1 40001 permission denied\n",
+                  .is_alone = true}}},
     {.id = "QE21",
      .title = "a widening that is there already; that is denied",
      .restarts = 1,
      POINTS(qe21),
-     .defects = {{.name = "WIDEN-SHORT", .caught_by = "I7 I22", .sql = WIDEN_SHORT}}},
+     .defects = {{.name = "WIDEN-SHORT", .caught_by = "I7 I22", .sql = WIDEN_SHORT},
+                 {.name = "WIDEN-FATAL",
+                  .caught_by = "I22",
+                  .sql = "widen before fail - 42501 target column size should be different\n",
+                  .is_alone = true}}},
+    {.id = "QE21S",
+     .title = "two shards widen the same columns at the same instant",
+     .mode = "v2",
+     .options = {"--shards", "2"},
+     POINTS(qe21_shards),
+     .play = play_together,
+     .check = the_second_was_the_same_size,
+     .defects = {{.name = "WIDEN-FATAL",
+                  .caught_by = "I22",
+                  .sql = "widen answer C0A000=>C42501\n"}}},
     {.id = "QE22",
      .title = "a MERGE runs out of time",
      .restarts = 1,
      POINTS(qe22),
-     .defects = NOT_DONE},
+     .defects = {{.name = "SWALLOW-MERGE", .caught_by = "I3", .sql = SWALLOW_MERGE},
+                 {.name = "RETRY-STATEMENT", .caught_by = "I3 I11", .sql = RETRY_STATEMENT}}},
     {.id = "QE23",
      .title = "the metadata table is not what it was",
      POINTS(qe23),
