@@ -206,8 +206,8 @@ static void it_connected_five_times(struct trial *trial)
     expect_five(trial, count);
 }
 
-/* The other shard's column was wide already, and that was no failure. */
-static void the_second_was_the_same_size(struct trial *trial)
+/* Two columns in each of two shards; the later of each pair finds it wide, which is no failure. */
+static void both_have_widened(struct trial *trial)
 {
     if (count_words(trial->sql_trace, "\"step\":\"widen\"") < 4) {
         trial_troubles(trial, "the shards did not both widen");
@@ -230,6 +230,25 @@ static void the_second_was_the_same_size(struct trial *trial)
             .point = at                                                                            \
         }                                                                                          \
     }
+
+/* From each connection's first statement on. */
+static const struct point qe24[] = {
+    {.name = "all the time",
+     .sql = "show chatter 8\ncatalog chatter 8\nset chatter 8\nbegin chatter 8\n"}};
+
+/* Nobody has tried anything again, and nobody has told of what was said. */
+static void nothing_has_changed(struct trial *trial)
+{
+    trial->faults++;
+    if (strstr(trial->sql_trace, "\"what\":\"chatters\"")) {
+        trial->hits++;
+    } else {
+        trial_troubles(trial, "the server never chattered");
+    }
+    if (strstr(trial->log, "trying again") || strstr(trial->log, "hub is on fire")) {
+        trial_finds(trial, 22, "what the server said beside its answers has changed something");
+    }
+}
 
 static const struct scenario rows[] = {
     {.id = "QE1",
@@ -405,10 +424,11 @@ static const struct scenario rows[] = {
      .options = {"--shards", "2"},
      POINTS(qe21_shards),
      .play = play_together,
-     .check = the_second_was_the_same_size,
+     .check = both_have_widened,
      .defects = {{.name = "WIDEN-FATAL",
                   .caught_by = "I22",
-                  .sql = "widen answer C0A000=>C42501\n"}}},
+                  .sql = "widen before fail - 42501 target column size should be different\n",
+                  .is_alone = true}}},
     {.id = "QE22",
      .title = "a MERGE runs out of time",
      .restarts = 1,
@@ -422,6 +442,14 @@ static const struct scenario rows[] = {
      .defects = {{.name = "LENIENT-STATE",
                   .caught_by = "I21 I22",
                   .sql = "check rewrite ORDER BY=>AND FALSE ORDER BY\n"}}},
+    {.id = "QE24",
+     .title = "notices, changed parameters and single bytes between the answers",
+     POINTS(qe24),
+     .check = nothing_has_changed,
+     .defects = {{.name = "NOTICE-IS-END", .caught_by = "I13", .sql = READ_SHORT},
+                 {.name = "NOTICE-IS-ERROR",
+                  .caught_by = "I22",
+                  .sql = "put.merge#1 before fail %1 01000 the hub is on fire\n"}}},
 };
 
 GROUP(QE, rows);
