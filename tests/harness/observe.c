@@ -4,9 +4,8 @@
  * snapshots are taken. A thread of its own with connections of its own.
  */
 
+#include "harness/connect.h"
 #include "harness/promise.h"
-
-#include <libpq-fe.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,32 +30,6 @@ struct observer {
     PGconn *reader;      /* takes the snapshots; NULL: not connected */
     const char *armed;
 };
-
-static void drop_notice(void *ctx, const char *message)
-{
-    (void)ctx;
-    (void)message;
-}
-
-static PGconn *connect_reader(void)
-{
-    char host[64];
-    const char *address = story_environment("LOCAL_REDSHIFT_ADDRESS");
-    const char *colon = strrchr(address, ':');
-
-    snprintf(host, sizeof host, "%.*s", colon ? (int)(colon - address) : 0, address);
-    const char *const names[] = {"host", "port", "user", "password", "dbname", "sslmode", NULL};
-    const char *const values[] = {host,
-                                  colon ? colon + 1 : "",
-                                  story_environment("LOCAL_REDSHIFT_USER"),
-                                  story_environment("LOCAL_REDSHIFT_PASSWORD"),
-                                  story_environment("LOCAL_REDSHIFT_DATABASE"),
-                                  "require",
-                                  NULL};
-    PGconn *conn = PQconnectdbParams(names, values, 0);
-    PQsetNoticeProcessor(conn, drop_notice, NULL);
-    return conn;
-}
 
 /* One statement, so one snapshot: the sum of the balances, and each table's highest group. False:
  * the tables are not there yet. */
@@ -90,7 +63,7 @@ static void look(struct observer *observer)
     int64_t sum, groups[4];
 
     if (!observer->reader) {
-        observer->reader = connect_reader();
+        observer->reader = connect_to(story_environment("LOCAL_REDSHIFT_ADDRESS"));
     }
     if (PQstatus(observer->reader) != CONNECTION_OK) {
         PQfinish(observer->reader);
@@ -122,7 +95,7 @@ static void look(struct observer *observer)
 /* With a connection that was opened just now. */
 static bool look_afresh(struct observer *observer, int64_t groups[4])
 {
-    PGconn *conn = connect_reader();
+    PGconn *conn = connect_to(story_environment("LOCAL_REDSHIFT_ADDRESS"));
     int64_t sum;
     bool is_there = PQstatus(conn) == CONNECTION_OK && take_snapshot(observer, conn, &sum, groups);
 

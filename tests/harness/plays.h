@@ -48,6 +48,11 @@ void play_silent(struct trial *trial);
 /* The point's rule holds a step of each of two shards back (marker 1); both go on together. */
 void play_together(struct trial *trial);
 
+/* Another writer changes rows of a target all the time, until each transaction has lost to it
+ * twice. The point's text is the isolation, "snapshot" or "serializable". Marker 1 is there after
+ * the first conflict. */
+void play_contended(struct trial *trial);
+
 /* A first run leaves work that nobody has applied; two instances open with it at once, and only
  * recover; then the task goes on. */
 void play_twins(struct trial *trial);

@@ -33,6 +33,7 @@ struct arguments {
     const char *ready_file;
     const char *certificate_out;
     const char *password_file;
+    bool is_set_up; /* the database, by another sandbox */
     struct gateway gateway;
 };
 
@@ -52,13 +53,15 @@ static void print_usage(void)
         "usage: redshift-sandbox --listen ADDRESS:PORT --backend-host HOST --backend-port N\n"
         "         --backend-user NAME --database NAME --user NAME --password-file FILE\n"
         "         [--isolation snapshot|serializable] [--require-tls] [--auth md5|digest]\n"
-        "         [--case-sensitive] [--slices N] [--discard-rows] [--ready-file FILE] "
+        "         [--case-sensitive] [--slices N] [--discard-rows] [--is-set-up] "
+        "[--ready-file FILE] "
         "[--certificate-out "
         "FILE]\n"
         "         [--role NAME=ACCESS_KEY_ID:SECRET_FILE]...\n"
         "With --discard-rows COPY counts lines and keeps none: a warehouse that costs next to "
         "nothing,\n"
-        "for benches. COPY reads from the endpoint in AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL.\n",
+        "for benches. With --is-set-up another sandbox serves the database already. COPY reads "
+        "from the endpoint in AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL.\n",
         stderr);
 }
 
@@ -143,6 +146,9 @@ static bool take_argument(struct arguments *a, int option, const char *value)
     case 'n':
         g->discards_rows = true;
         return true;
+    case 'S':
+        a->is_set_up = true;
+        return true;
     case 'r':
         a->ready_file = value;
         return true;
@@ -174,6 +180,7 @@ static bool read_arguments(int argc, char **argv, struct arguments *a)
         {"auth", required_argument, NULL, 'a'},
         {"case-sensitive", no_argument, NULL, 'c'},
         {"discard-rows", no_argument, NULL, 'n'},
+        {"is-set-up", no_argument, NULL, 'S'},
         {"ready-file", required_argument, NULL, 'r'},
         {"role", required_argument, NULL, 'R'},
         {"certificate-out", required_argument, NULL, 'o'},
@@ -357,7 +364,7 @@ int main(int argc, char **argv)
         return fail("cannot make a certificate",
                     a.certificate_out != NULL ? a.certificate_out : "");
     }
-    if (!gateway_setup(&a.gateway)) {
+    if (!a.is_set_up && !gateway_setup(&a.gateway)) {
         return EXIT_FAILURE;
     }
     install_signals(&unblocked);

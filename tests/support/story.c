@@ -510,8 +510,13 @@ static const char *start_gateway(struct story *story,
 
 const char *story_gateway(struct story *story, const char *label, const char *rules)
 {
-    return start_gateway(story, "sql-gateway", story_environment("LOCAL_REDSHIFT_ADDRESS"), label,
-                         rules);
+    return story_gateway_to(story, story_environment("LOCAL_REDSHIFT_ADDRESS"), label, rules);
+}
+
+const char *
+story_gateway_to(struct story *story, const char *address, const char *label, const char *rules)
+{
+    return start_gateway(story, "sql-gateway", address, label, rules);
 }
 
 const char *story_s3_gateway(struct story *story, const char *label, const char *rules)

@@ -109,6 +109,9 @@ const char *story_config(struct story *story, const char *name, const struct sto
 /* Starts an SQL gateway in front of the sandbox; rules as in gateway/rules.h, or NULL. Its trace is
  * the file "label.trace" of the folder. Gives its address, NULL with a complaint. */
 const char *story_gateway(struct story *story, const char *label, const char *rules);
+/* The same in front of another warehouse. */
+const char *
+story_gateway_to(struct story *story, const char *address, const char *label, const char *rules);
 /* The same in front of the bucket (rules as in gateway/s3_gateway.c); gives an endpoint's URL. */
 const char *story_s3_gateway(struct story *story, const char *label, const char *rules);
 

@@ -83,6 +83,8 @@ static const struct point qe13[] = {
 static const struct point qe14[] = {{.name = "token",
                                      .sql = "token before fail - XX000 the hub is on fire\n",
                                      .text = "the hub is on fire"}};
+static const struct point qe15[] = {{.name = "snapshot", .text = "snapshot"},
+                                    {.name = "serializable", .text = "serializable"}};
 static const struct point qe16[] = {{.name = "too much for the column",
                                      .sql = "apply.temp rewrite fp BIGINT=>fp SMALLINT\n",
                                      .text = "fp"},
@@ -218,13 +220,13 @@ static void both_have_widened(struct trial *trial)
 #define REDO                                                                                       \
     {                                                                                              \
         {                                                                                          \
-            .name = "RETRY-STATEMENT", .caught_by = "I3 I11", .sql = RETRY_STATEMENT               \
+            .name = "RETRY-STATEMENT", .caught_by = "I12", .sql = RETRY_STATEMENT               \
         }                                                                                          \
     }
 /* ... and nothing of it may be kept by a COMMIT in the middle: at this point. */
 #define REDO_ALL(at)                                                                               \
     {                                                                                              \
-        {.name = "RETRY-STATEMENT", .caught_by = "I3 I11", .sql = RETRY_STATEMENT, .point = at},   \
+        {.name = "RETRY-STATEMENT", .caught_by = "I12", .sql = RETRY_STATEMENT, .point = at},   \
         {                                                                                          \
             .name = "COMMIT-PER-BINDING", .caught_by = "I4", .sql = COMMIT_PER_BINDING,            \
             .point = at                                                                            \
@@ -234,7 +236,7 @@ static void both_have_widened(struct trial *trial)
 /* From each connection's first statement on. */
 static const struct point qe24[] = {
     {.name = "all the time",
-     .sql = "show chatter 8\ncatalog chatter 8\nset chatter 8\nbegin chatter 8\n"}};
+     .sql = "show chatter 4\ncatalog chatter 4\nset chatter 4\nbegin chatter 4\n"}};
 
 /* Nobody has tried anything again, and nobody has told of what was said. */
 static void nothing_has_changed(struct trial *trial)
@@ -267,7 +269,7 @@ static const struct scenario rows[] = {
                   .caught_by = "I22",
                   .sql = "apply.lock#1 before cut %1\nauth#1-2 before fail - 28000 refused\n",
                   .is_alone = true},
-                 {.name = "RETRY-STATEMENT", .caught_by = "I3 I11", .sql = RETRY_STATEMENT}}},
+                 {.name = "RETRY-STATEMENT", .caught_by = "I12", .sql = RETRY_STATEMENT}}},
     {.id = "QE1A",
      .title = "connections are refused always",
      POINTS(qe1_always),
@@ -357,7 +359,7 @@ static const struct scenario rows[] = {
            .caught_by = "I22",
            .sql = "apply.lock#1 before fail %1 55P03 deadlock detected\n",
            .is_alone = true},
-          {.name = "RETRY-STATEMENT", .caught_by = "I3 I11", .sql = RETRY_STATEMENT, .point = 1}}},
+          {.name = "RETRY-STATEMENT", .caught_by = "I12", .sql = RETRY_STATEMENT, .point = 1}}},
     {.id = "QE14",
      .title = "XX000 that is no conflict",
      POINTS(qe14),
@@ -367,6 +369,15 @@ static const struct scenario rows[] = {
                   .caught_by = "I22",
                   .sql = "token before fail - XX000 1023\n",
                   .is_alone = true}}},
+    {.id = "QE15",
+     .title = "another writer of the same tables, in both isolations",
+     POINTS(qe15),
+     .play = play_contended,
+     .defects = {{.name = "RETRY-STATEMENT", .caught_by = "I12", .sql = RETRY_STATEMENT},
+                 {.name = "NO-RETRY",
+                  .caught_by = "I22",
+                  .sql = "apply.put.merge answer M1023=>M1024\n",
+                  .point = 1}}},
     {.id = "QE16",
      .title = "COPY finds a number that does not fit",
      POINTS(qe16),
@@ -434,7 +445,7 @@ static const struct scenario rows[] = {
      .restarts = 1,
      POINTS(qe22),
      .defects = {{.name = "SWALLOW-MERGE", .caught_by = "I3", .sql = SWALLOW_MERGE},
-                 {.name = "RETRY-STATEMENT", .caught_by = "I3 I11", .sql = RETRY_STATEMENT}}},
+                 {.name = "RETRY-STATEMENT", .caught_by = "I12", .sql = RETRY_STATEMENT}}},
     {.id = "QE23",
      .title = "the metadata table is not what it was",
      POINTS(qe23),
