@@ -5,7 +5,17 @@
 
 #include "source.h"
 
-enum { NOISE_BYTES = 1 << 16, PAGE_BYTES = 1000, PAGE_ROOM = PAGE_BYTES + 3 /* "", */ };
+enum {
+    NOISE_BYTES = 1 << 16,
+    WORDS_BYTES = 1 << 20, /* so that no window of a compressor has the same again */
+    VOCABULARY = 2048,
+    WORD_ROOM = 16,
+    PAGE_BYTES = 1000,
+    PAGE_ROOM = PAGE_BYTES + 3 /* "", */,
+    RECORD_BYTES = PAGE_ROOM - 1, /* a runtime sends at most a thousand items of an array */
+    RECORD_LINES = 8,
+    RECORDS = 1 << 12
+};
 
 /* The first top-level property that holds strings without a format and is no key. */
 static const char *payload_field(const struct fr_binding *binding)
@@ -100,16 +110,123 @@ build_shape(struct fr_generator *generator, const char *payload, const char *pag
     fr_buf_done(&text);
 }
 
-static void make_noise(struct fr_generator *generator, uint64_t bytes)
+static void make_letters(struct fr_buf *out, uint64_t size)
 {
     static const char letters[] =
         "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._";
     struct fr_random random = {1};
-    uint64_t size = bytes * 2 > NOISE_BYTES ? bytes * 2 : NOISE_BYTES;
 
-    fr_buf_reserve(&generator->noise, size);
+    fr_buf_reserve(out, size);
     for (uint64_t i = 0; i < size; i++) {
-        fr_buf_putc(&generator->noise, letters[fr_random_below(&random, sizeof(letters) - 1)]);
+        fr_buf_putc(out, letters[fr_random_below(&random, sizeof(letters) - 1)]);
+    }
+}
+
+struct vocabulary {
+    struct fr_random random;
+    char words[VOCABULARY][WORD_ROOM];
+};
+
+/* Two to ten letters each, the frequent ones of English more often. */
+static void make_vocabulary(struct vocabulary *vocabulary)
+{
+    static const char letters[] = "etaoinshrdlucmfwypvbgk";
+
+    vocabulary->random = (struct fr_random){1};
+    for (size_t i = 0; i < VOCABULARY; i++) {
+        size_t len = 2 + fr_random_below(&vocabulary->random, 9);
+        for (size_t j = 0; j < len; j++) {
+            size_t at = fr_random_below(&vocabulary->random, sizeof(letters) - 1);
+            vocabulary->words[i][j] =
+                letters[fr_random_below(&vocabulary->random, (unsigned)at + 1)];
+        }
+        vocabulary->words[i][len] = '\0';
+    }
+}
+
+/* As in a language: words of a rank up to n are about as frequent as those from n to 2n. */
+static const char *pick_word(struct vocabulary *vocabulary)
+{
+    uint64_t limit = 2;
+
+    while (limit < VOCABULARY && fr_random_below(&vocabulary->random, 11) > 0) {
+        limit *= 2;
+    }
+    return vocabulary->words[fr_random_below(&vocabulary->random, limit)];
+}
+
+static void make_words(struct fr_buf *out, uint64_t size, struct vocabulary *vocabulary)
+{
+    while (out->len < size) {
+        if (fr_random_below(&vocabulary->random, 12) == 0) {
+            fr_buf_printf(out, "%u ", (unsigned)fr_random_below(&vocabulary->random, 10000));
+        } else {
+            fr_buf_printf(out, "%s%s ", pick_word(vocabulary),
+                          fr_random_below(&vocabulary->random, 10) == 0 ? "," : "");
+        }
+    }
+}
+
+static void put_line(struct fr_buf *out, struct vocabulary *vocabulary)
+{
+    struct fr_random *random = &vocabulary->random;
+
+    fr_buf_printf(out, "{\"amount\":%u.%02u,\"article\":\"%s %s\",",
+                  (unsigned)fr_random_below(random, 1000), (unsigned)fr_random_below(random, 100),
+                  pick_word(vocabulary), pick_word(vocabulary));
+    fr_buf_printf(out, "\"number\":%u,\"open\":%s}", (unsigned)fr_random_below(random, 100000),
+                  fr_random_below(random, 3) == 0 ? "true" : "false");
+}
+
+/* All of one size, so that what fits can be counted: the remark is what remains. */
+static void put_record(struct fr_buf *out, struct vocabulary *vocabulary, unsigned number)
+{
+    struct fr_random *random = &vocabulary->random;
+
+    fr_buf_printf(out, "{\"at\":\"2026-%02u-%02uT%02u:%02u:%02uZ\",\"id\":%u,\"lines\":[",
+                  (unsigned)fr_random_below(random, 12) + 1,
+                  (unsigned)fr_random_below(random, 28) + 1, (unsigned)fr_random_below(random, 24),
+                  (unsigned)fr_random_below(random, 60), (unsigned)fr_random_below(random, 60),
+                  100000 + number);
+    for (unsigned i = 0; i < RECORD_LINES; i++) {
+        fr_buf_puts(out, i == 0 ? "" : ",");
+        put_line(out, vocabulary);
+    }
+    fr_buf_puts(out, "],\"remark\":\"");
+    while (out->len < RECORD_BYTES) {
+        fr_buf_printf(out, "%s ", pick_word(vocabulary));
+    }
+    out->len = RECORD_BYTES - strlen("\"}");
+    fr_buf_puts(out, "\"}");
+}
+
+static void make_records(struct fr_generator *generator, struct vocabulary *vocabulary)
+{
+    generator->records = fr_json_new(&generator->arena, FR_ARRAY);
+    for (unsigned i = 0; i < RECORDS; i++) {
+        struct fr_buf text = {0};
+        const char *error = NULL;
+        put_record(&text, vocabulary, i);
+        fr_json_push(&generator->arena, generator->records,
+                     fr_json_parse(&generator->arena, text.data, text.len, &error));
+        fr_buf_done(&text);
+    }
+}
+
+static void make_texts(struct fr_generator *generator, uint64_t largest)
+{
+    struct vocabulary vocabulary;
+    uint64_t size = generator->text == FR_LETTERS ? NOISE_BYTES : WORDS_BYTES;
+
+    size = largest * 2 > size ? largest * 2 : size;
+    if (generator->text == FR_LETTERS) {
+        make_letters(&generator->noise, size);
+        return;
+    }
+    make_vocabulary(&vocabulary);
+    make_words(&generator->noise, size, &vocabulary);
+    if (generator->text == FR_RECORDS) {
+        make_records(generator, &vocabulary);
     }
 }
 
@@ -117,12 +234,14 @@ bool fr_generator_begin(struct fr_generator *generator,
                         const struct fr_binding *binding,
                         const struct fr_part *parts,
                         size_t part_count,
+                        enum fr_text text,
                         struct fr_buf *error)
 {
     const char *payload = payload_field(binding);
     uint64_t largest = 0;
     uint64_t deletes = 0;
 
+    generator->text = text;
     generator->number_name = number_field(binding);
     if (generator->number_name == NULL || payload == NULL) {
         fr_buf_puts(error, "--generate needs a top-level integer key and a top-level string");
@@ -142,7 +261,7 @@ bool fr_generator_begin(struct fr_generator *generator,
     for (uint64_t i = 0; generator->pages != NULL && i < largest / PAGE_ROOM; i++) {
         fr_json_push(&generator->arena, generator->pages, fr_json_string(&generator->arena, ""));
     }
-    make_noise(generator, largest);
+    make_texts(generator, largest);
     generator->stored = fr_realloc(NULL, (generator->key_count + 1) * sizeof(*generator->stored));
     memset(generator->stored, 0, (generator->key_count + 1) * sizeof(*generator->stored));
     return true;
@@ -190,6 +309,19 @@ static uint64_t key_at(const struct fr_generator *generator, uint64_t position, 
     return begin + mix(position) % (end - begin) + 1;
 }
 
+static void set_page(const struct fr_generator *generator, uint64_t position, size_t i)
+{
+    struct fr_json **page = &generator->pages->items[i];
+
+    if (generator->records != NULL) {
+        *page = generator->records->items[(position * 7919 + i) % RECORDS];
+    } else {
+        (*page)->text = generator->noise.data +
+                        (position * 7919 + i * 99991) % (generator->noise.len - PAGE_BYTES);
+        (*page)->count = PAGE_BYTES;
+    }
+}
+
 static struct fr_json *
 make(struct fr_generator *generator, uint64_t position, uint64_t key, bool is_delete)
 {
@@ -212,10 +344,7 @@ make(struct fr_generator *generator, uint64_t position, uint64_t key, bool is_de
         size_t pages = len / PAGE_ROOM;
         generator->pages->count = (uint32_t)pages;
         for (size_t i = 0; i < pages; i++) {
-            struct fr_json *page = generator->pages->items[i];
-            size_t at_noise = (position * 7919 + i * 99991) % (generator->noise.len - PAGE_BYTES);
-            page->text = generator->noise.data + at_noise;
-            page->count = PAGE_BYTES;
+            set_page(generator, position, i);
         }
         len -= pages > 0 ? pages * PAGE_ROOM - 1 : 0; /* the last has no comma */
     }

@@ -9,6 +9,13 @@
 
 enum { FR_MAX_PARTS = 64, FR_MAX_DOCUMENT_BYTES = 4 << 20 };
 
+/* --text: what the texts are made of. */
+enum fr_text {
+    FR_LETTERS, /* at random: nothing but their number of kinds helps a compressor */
+    FR_WORDS,   /* of a language, the common ones often, with numbers between them */
+    FR_RECORDS  /* words; and an array is one of objects, not of strings */
+};
+
 /* --generate COUNT,BYTES[,UPDATES[,DELETES]]: the last two in percent of COUNT. */
 struct fr_part {
     uint64_t count, bytes, updates, deletes;
@@ -26,20 +33,24 @@ struct fr_generator {
     const char *number_name;
     struct fr_json *shape, *number, *uuid, *op, *payload;
     struct fr_json *pages; /* or NULL */
-    size_t shape_bytes;    /* of the template without number and payload */
+    enum fr_text text;
+    size_t shape_bytes; /* of the template without number and payload */
     char number_text[24];
     char uuid_text[40];
-    struct fr_buf noise; /* payloads are windows into it */
+    struct fr_buf noise;     /* payloads are windows into it */
+    struct fr_json *records; /* an array of them, each of RECORD_BYTES as text; or NULL */
     struct fr_arena arena;
 };
 
 /* False with a sentence when the first binding's collection lacks an integer key or a string to
- * fill. If it has an array, too, that is filled with strings of a thousand characters as far as
- * they fit: one string of the size of a large document is more than a column may hold. */
+ * fill. If it has an array, too, that is filled with strings of a thousand characters, or with
+ * records, as far as they fit: one string of the size of a large document is more than a column may
+ * hold. */
 bool fr_generator_begin(struct fr_generator *generator,
                         const struct fr_binding *binding,
                         const struct fr_part *parts,
                         size_t part_count,
+                        enum fr_text text,
                         struct fr_buf *error);
 void fr_generator_done(struct fr_generator *generator);
 /* The document at a position, until the next call. is_delete, exists: may be NULL; exists is about

@@ -20,6 +20,9 @@ static const char usage[] =
     "  --max-transactions N      stop after N commits\n"
     "  --generate N,BYTES[,U[,D]]  repeatable, a transaction each; U and D percent of the N are\n"
     "                            updates and deletions of keys of earlier ones\n"
+    "  --text letters|words|records    what they are made of: random letters, words of a "
+    "language;\n"
+    "                            records: words, and arrays are of objects (default letters)\n"
     "  --documents-per-transaction N   cuts what is generated\n"
     "  --finds-nothing           the destination answers no Load (with --generate)\n"
     "  --ending drained|not-drained    is the last transaction acknowledged? (default drained)\n"
@@ -179,6 +182,7 @@ static bool parse_choice(struct fr_options *options, const char *name, const cha
     static const char *const earlies[] = {"none", "some", "all", NULL};
     static const char *const endings[] = {"drained", "not-drained", NULL};
     static const char *const turns[] = {"not-drained", "drained", "alternate", NULL};
+    static const char *const texts[] = {"letters", "words", "records", NULL};
     static const char *const answers[] = {"no", "yes", NULL};
     int index = -1;
 
@@ -201,6 +205,9 @@ static bool parse_choice(struct fr_options *options, const char *name, const cha
     } else if (strcmp(name, "--session-ending") == 0) {
         index = find_word(value, turns);
         options->turn = index < 0 ? FR_TURN_NOT_DRAINED : (enum fr_turn)index;
+    } else if (strcmp(name, "--text") == 0) {
+        index = find_word(value, texts);
+        options->text = index < 0 ? FR_LETTERS : (enum fr_text)index;
     } else if (strcmp(name, "--hard-delete") == 0) {
         index = find_word(value, answers);
         options->hard_delete = value;

@@ -108,8 +108,10 @@ static bool write_some(struct fr_peer *peer)
         return false;
     }
     peer->out_sent += (size_t)wrote;
-    if (peer->out_sent == peer->out.len) {
-        peer->out.len = 0;
+    /* A connector that is slower never takes all of it: what it took must not pile up. */
+    if (peer->out_sent >= peer->out.len - peer->out_sent) {
+        peer->out.len -= peer->out_sent;
+        memmove(peer->out.data, peer->out.data + peer->out_sent, peer->out.len);
         peer->out_sent = 0;
     }
     return true;

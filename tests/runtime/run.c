@@ -231,7 +231,7 @@ static enum fr_end open_all(struct fr_run *run)
     }
     if (opened && options->part_count > 0) {
         opened = fr_source_generate(&run->source, &run->task, options->parts, options->part_count,
-                                    options->per_transaction, &error);
+                                    options->per_transaction, options->text, &error);
     } else if (opened && options->fixture != NULL) {
         opened = fr_source_open(&run->source, &run->task, options->fixture, &error);
     }

@@ -48,6 +48,7 @@ struct fr_options {
     uint64_t seed, max_transactions, merge_commits, per_transaction;
     struct fr_part parts[FR_MAX_PARTS]; /* what is generated */
     size_t part_count;
+    enum fr_text text;
     unsigned max_restarts, timeout_s, arm;
     unsigned topology[FR_MAX_SESSIONS]; /* shards of each session, the last for all that follow */
     unsigned topology_count;            /* 0: one shard always */

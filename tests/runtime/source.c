@@ -170,12 +170,13 @@ bool fr_source_generate(struct fr_source *source,
                         const struct fr_part *parts,
                         size_t part_count,
                         uint64_t transaction,
+                        enum fr_text text,
                         struct fr_buf *error)
 {
     struct fr_generator *generator = &source->generator;
     uint64_t room = 0;
 
-    if (!fr_generator_begin(generator, &task->bindings[0], parts, part_count, error)) {
+    if (!fr_generator_begin(generator, &task->bindings[0], parts, part_count, text, error)) {
         return false;
     }
     join_bindings(source, task);

@@ -46,6 +46,7 @@ bool fr_source_generate(struct fr_source *source,
                         const struct fr_part *parts,
                         size_t part_count,
                         uint64_t transaction,
+                        enum fr_text text,
                         struct fr_buf *error);
 void fr_source_done(struct fr_source *source);
 /* The _meta/uuid of the document at a position: its clock follows from it. */

@@ -14,7 +14,7 @@ static bool begin(struct made *made, const struct fr_part *parts, size_t count)
     memset(made, 0, sizeof(*made));
     assert_true(fr_task_load(&made->task, TEST_DATA "/flow-runtime/generated.json", NULL, NULL,
                              &made->error));
-    return fr_generator_begin(&made->generator, &made->task.bindings[0], parts, count,
+    return fr_generator_begin(&made->generator, &made->task.bindings[0], parts, count, FR_LETTERS,
                               &made->error);
 }
 
@@ -121,12 +121,41 @@ static void parts_that_do_not_fit_are_refused(void **state)
     }
 }
 
+/* Whatever they are made of, documents have the size that was asked for. */
+static void texts_of_each_kind_have_their_size(void **state)
+{
+    static const enum fr_text texts[] = {FR_LETTERS, FR_WORDS, FR_RECORDS};
+    static const struct fr_part parts[] = {{3, 200, 0, 0}, {3, 20000, 0, 0}, {3, 1000000, 0, 0}};
+    const char *const catalog = TEST_DATA "/flow-runtime/generated-pages.json";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct made made = {0};
+        assert_true(fr_task_load(&made.task, catalog, NULL, NULL, &made.error));
+        assert_true(fr_generator_begin(&made.generator, &made.task.bindings[0], parts, 3, texts[i],
+                                       &made.error));
+        for (uint64_t at = 0; at < 9; at++) {
+            struct fr_buf text = {0};
+            const struct fr_json *doc = fr_generator_document(&made.generator, at, NULL, NULL);
+            const struct fr_json *page = fr_json_at(doc, "/pages/0");
+            fr_json_put(&text, doc);
+            assert_int_equal(text.len, parts[at / 3].bytes);
+            if (at >= 3) {
+                assert_int_equal(page->type, texts[i] == FR_RECORDS ? FR_OBJECT : FR_STRING);
+            }
+            fr_buf_done(&text);
+        }
+        end(&made);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_ascend_and_what_exists_was_stored),
         cmocka_unit_test(soft_deletions_leave_their_document),
         cmocka_unit_test(parts_that_do_not_fit_are_refused),
+        cmocka_unit_test(texts_of_each_kind_have_their_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
