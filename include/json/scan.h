@@ -58,6 +58,18 @@ struct json_traits {
 #define JSON_PLAIN_NUMBER 300 /* an integer of so many digits is a finite double */
 struct error *json_check(struct span text, struct json_traits *ret) MUST_CHECK;
 
+/* The same, and which objects and arrays within the value have JSON_PART_BYTES or more: the first
+ * JSON_MAX_PARTS by where they end. */
+#define JSON_MAX_PARTS 8
+#define JSON_PART_BYTES ((size_t)64 * 1024)
+struct json_parts {
+    struct span items[JSON_MAX_PARTS]; /* within the text */
+    unsigned count;
+};
+struct error *json_check_parts(struct span text,
+                               struct json_traits *ret,
+                               struct json_parts *ret_parts /* NULL: as json_check */) MUST_CHECK;
+
 /* Is a name twice in one object of this valid value? Slow: sorts the names of each object. */
 bool json_has_twins(struct span text);
 

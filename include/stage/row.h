@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/value.h"
 #include "redshift/type.h"
+#include "stage/repeat.h"
 
 /* Limits of Redshift (COPY from JSON; Character types), in bytes. */
 #define ROW_MAX_TEXT 65535
@@ -54,7 +55,8 @@ struct row_facts {
     uint64_t *widen;           /* bitmap by column index (as given to row_format_new), or NULL */
     struct row_column_facts {
         uint64_t truncated, replaced;
-    } * columns; /* by column index, or NULL */
+    } * columns;                  /* by column index, or NULL */
+    struct stage_repeats repeats; /* of the last line; offsets from its beginning */
 };
 
 /* Appends one line to out, or nothing when it fails. keys, values and doc are borrowed. Errors are

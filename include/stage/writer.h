@@ -25,6 +25,7 @@
 #include "runtime/credit.h"
 #include "runtime/op.h"
 #include "s3/client.h"
+#include "stage/repeat.h"
 
 enum stage_compression { STAGE_GZIP, STAGE_ZSTD };
 
@@ -67,6 +68,10 @@ stage_writer_new(struct stage *stage, struct arena *arena, struct span key_prefi
  * failed (see stage_writer_error). */
 struct buf *stage_writer_row_begin(struct stage_writer *writer);
 void stage_writer_row_end(struct stage_writer *writer, size_t line_bytes);
+/* The same for a line that has bytes twice; offsets are from its beginning. */
+void stage_writer_row_end_repeats(struct stage_writer *writer,
+                                  size_t line_bytes,
+                                  const struct stage_repeats *repeats);
 
 /* The first failure of an upload, lent, or NULL: lets the owner stop early. */
 const struct error *stage_writer_error(const struct stage_writer *writer);

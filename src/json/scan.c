@@ -225,7 +225,9 @@ struct walk {
 /* What json_check learns beside the grammar. */
 struct check {
     struct json_traits traits;
-    struct span names[JSON_MAX_DEPTH]; /* the last one of each open object */
+    struct span names[JSON_MAX_DEPTH];  /* the last one of each open object */
+    struct json_parts *parts;           /* NULL: nobody asks */
+    const char *starts[JSON_MAX_DEPTH]; /* of the open containers, if somebody does */
 };
 
 /* Raw names with escapes may be the same name in other letters. */
@@ -247,6 +249,26 @@ static void note_number(struct check *check, struct span number)
     if (number.len > JSON_PLAIN_NUMBER || memchr(number.ptr, 'e', number.len) ||
         memchr(number.ptr, 'E', number.len)) {
         check->traits.has_large_number = true;
+    }
+}
+
+static inline void note_start(struct check *check, unsigned level, const char *at)
+{
+    check->names[level] = SPAN_NONE;
+    if (check->parts) {
+        check->starts[level] = at;
+    }
+}
+
+static inline void note_end(const struct check *check, unsigned level, const char *end)
+{
+    struct json_parts *parts = check->parts;
+
+    if (parts && level > 0 && parts->count < JSON_MAX_PARTS) {
+        const size_t len = (size_t)(end - check->starts[level]);
+        if (len >= JSON_PART_BYTES) {
+            parts->items[parts->count++] = (struct span){check->starts[level], len};
+        }
     }
 }
 
@@ -274,7 +296,7 @@ static inline bool push(struct walk *walk, bool object)
     uint64_t *word = &walk->is_object[walk->depth / 64];
     *word = object ? *word | bit : *word & ~bit;
     if (walk->check) {
-        walk->check->names[walk->depth] = SPAN_NONE;
+        note_start(walk->check, walk->depth, walk->at);
     }
     walk->depth++;
     return true;
@@ -346,6 +368,9 @@ static inline bool walk_on(struct walk *walk, bool *ret_ended)
         }
         walk->at++;
         walk->depth--;
+        if (walk->check) {
+            note_end(walk->check, walk->depth, walk->at);
+        }
     }
     *ret_ended = true;
     return true;
@@ -428,6 +453,12 @@ struct error *json_end(struct json_reader *reader)
 
 struct error *json_check(struct span text, struct json_traits *ret)
 {
+    return json_check_parts(text, ret, NULL);
+}
+
+struct error *
+json_check_parts(struct span text, struct json_traits *ret, struct json_parts *ret_parts)
+{
     struct json_reader reader;
     struct check check;
     struct walk walk;
@@ -435,6 +466,10 @@ struct error *json_check(struct span text, struct json_traits *ret)
 
     json_reader_init(&reader, text);
     check.traits = (struct json_traits){.is_compact = true, .names_ascend = true};
+    check.parts = ret_parts;
+    if (ret_parts) {
+        ret_parts->count = 0;
+    }
     walk.at = skip_space(reader.at, reader.end);
     walk.end = reader.end;
     walk.depth = 0;

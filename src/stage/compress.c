@@ -169,6 +169,92 @@ static void deflate_block(struct compress_tool *tool, struct span rows, struct b
     buf_commit(out, most - stream->avail_out);
 }
 
+/* Appends what rows become, after what is known of the text before them. */
+static void add_deflated(struct compress_tool *tool,
+                         struct span rows,
+                         struct buf *out,
+                         struct compress_piece *total)
+{
+    if (rows.len == 0) {
+        return;
+    }
+    const uint32_t crc = crc32_gzip_refl(0, (const unsigned char *)rows.ptr, rows.len);
+    total->crc = crc_append(total->crc, crc, rows.len);
+    total->plain_bytes += rows.len;
+    deflate_block(tool, rows, out);
+}
+
+/* One of the two places of a repeat. */
+struct place {
+    size_t at;
+    unsigned repeat;
+    bool is_second;
+};
+
+/* What the first place of a repeat became. */
+struct made {
+    size_t at, bytes; /* in out */
+    uint32_t crc;
+};
+
+static unsigned sort_places(const struct stage_repeats *repeats, struct place *ret)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < 2 * repeats->count; i++) {
+        const struct stage_repeat *repeat = &repeats->items[i / 2];
+        const struct place place = {i % 2 ? repeat->second : repeat->first, i / 2, i % 2 == 1};
+        unsigned at = count++;
+        for (; at > 0 && ret[at - 1].at > place.at; at--) {
+            ret[at] = ret[at - 1];
+        }
+        ret[at] = place;
+    }
+    return count;
+}
+
+static void
+add_made(const struct made *made, size_t plain_bytes, struct buf *out, struct compress_piece *total)
+{
+    char *to = room(out, made->bytes);
+
+    memcpy(to, out->data + made->at, made->bytes);
+    buf_commit(out, made->bytes);
+    total->crc = crc_append(total->crc, made->crc, plain_bytes);
+    total->plain_bytes += plain_bytes;
+}
+
+static void deflate_with_repeats(struct compress_tool *tool,
+                                 struct span rows,
+                                 const struct stage_repeats *repeats,
+                                 struct buf *out,
+                                 struct compress_piece *total)
+{
+    struct place places[2 * STAGE_MAX_REPEATS];
+    struct made made[STAGE_MAX_REPEATS];
+    const unsigned count = sort_places(repeats, places);
+    size_t at = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        const struct place *place = &places[i];
+        const size_t bytes = repeats->items[place->repeat].bytes;
+        CHECK(place->at >= at && bytes <= rows.len - place->at);
+        add_deflated(tool, (struct span){rows.ptr + at, place->at - at}, out, total);
+        if (place->is_second) {
+            add_made(&made[place->repeat], bytes, out, total);
+        } else {
+            struct compress_piece piece = {.plain_bytes = 0};
+            const size_t before = out->len;
+            add_deflated(tool, (struct span){rows.ptr + place->at, bytes}, out, &piece);
+            made[place->repeat] = (struct made){before, out->len - before, piece.crc};
+            total->crc = crc_append(total->crc, piece.crc, bytes);
+            total->plain_bytes += bytes;
+        }
+        at = place->at + bytes;
+    }
+    add_deflated(tool, (struct span){rows.ptr + at, rows.len - at}, out, total);
+}
+
 /* ---------------------------------------------------------------- zstd */
 
 /* ends: the frame; else what was given is flushed, so that nothing waits in the context. */
@@ -198,19 +284,19 @@ void compress_begin(struct compress *self, struct buf *out)
 void compress_block(struct compress_tool *tool,
                     struct compress *self,
                     struct span rows,
+                    const struct stage_repeats *repeats,
                     struct buf *out,
                     struct compress_piece *ret)
 {
-    *ret = (struct compress_piece){.plain_bytes = rows.len};
-    if (rows.len == 0) {
-        return;
-    }
-    if (self) {
+    static const struct stage_repeats none = {.count = 0};
+
+    *ret = (struct compress_piece){.plain_bytes = 0};
+    if (!self) {
+        deflate_with_repeats(tool, rows, repeats ? repeats : &none, out, ret);
+    } else if (rows.len > 0) {
+        ret->plain_bytes = rows.len;
         add_zstd(self, rows, false, out);
-        return;
     }
-    ret->crc = crc32_gzip_refl(0, (const unsigned char *)rows.ptr, rows.len);
-    deflate_block(tool, rows, out);
 }
 
 void compress_join(struct compress *self, const struct compress_piece *piece)

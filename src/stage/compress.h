@@ -10,6 +10,9 @@
  *
  *      header | block | block | ... | empty last block, checksum, length
  *
+ * For the same reason what a block makes of bytes that stand in it twice can stand in the file
+ * twice.
+ *
  * zstd: a frame is a stream with a state of its own, which looks back over all of it: its blocks
  * are compressed one after another and stand in the file in that order.
  *
@@ -42,10 +45,12 @@ void compress_free(struct compress *compress); /* NULL is fine */
 
 /* All append to out, whose maximum must be large enough: fullness is a CHECK. */
 void compress_begin(struct compress *compress, struct buf *out);
-/* compress: of the file, for a stream; else NULL. */
+/* compress: of the file, for a stream; else NULL. repeats: in rows, or NULL; a stream has no use
+ * for them. */
 void compress_block(struct compress_tool *tool,
                     struct compress *compress,
                     struct span rows,
+                    const struct stage_repeats *repeats,
                     struct buf *out,
                     struct compress_piece *ret);
 /* The block's output was appended to the file. */

@@ -501,34 +501,57 @@ static unsigned count_long_strings(struct span text)
     return count;
 }
 
-static struct error *fit_super(struct fit *fit)
+static struct error *look_at_super(struct span json,
+                                   struct domain_facts *facts,
+                                   struct json_traits *ret,
+                                   struct json_parts *ret_parts)
 {
-    struct json_traits traits;
+    struct error *err = json_check_parts(json, ret, ret_parts);
 
-    struct error *err = json_check(fit->token, &traits);
     if (err) {
         error_set_class(err, ERROR_CONFIG);
         return err;
     }
-    if (traits.longest_name > MAX_STRING) {
+    if (ret->longest_name > MAX_STRING) {
         return REFUSE("a name within JSON is limited to %d bytes, one has %zu", MAX_STRING,
-                      traits.longest_name);
+                      ret->longest_name);
     }
-    if (!traits.names_ascend && json_has_twins(fit->token)) {
+    if (!ret->names_ascend && json_has_twins(json)) {
         return REFUSE("a name stands twice in one object");
     }
-    if (traits.has_large_number && has_infinite_number(fit->token)) {
+    if (ret->has_large_number && has_infinite_number(json)) {
         return REFUSE("a number within JSON is one that no double can hold");
     }
-    if (!text_is_utf8(fit->token)) {
+    if (!text_is_utf8(json)) {
         return REFUSE("the text is not valid UTF-8");
     }
-    if (fit->token.len > MAX_STRING) {
-        fit->facts->cut = count_long_strings(fit->token);
+    if (json.len > MAX_STRING) {
+        facts->cut = count_long_strings(json);
     }
+    return NULL;
+}
+
+static struct error *fit_super(struct fit *fit)
+{
+    struct json_traits traits;
+
+    RETURN_IF_ERROR(look_at_super(fit->token, fit->facts, &traits, NULL));
     if (traits.has_unicode_escape) {
         replace_escapes(fit);
     }
+    return NULL;
+}
+
+struct error *domain_look(struct span json,
+                          struct domain_facts *facts,
+                          struct json_parts *ret_parts,
+                          bool *ret_as_is)
+{
+    struct json_traits traits;
+
+    RETURN_IF_ERROR(look_at_super(json, facts, &traits, ret_parts));
+    *ret_as_is = !traits.has_unicode_escape && traits.is_compact && json.ptr[0] > ' ' &&
+                 json.ptr[json.len - 1] > ' ';
     return NULL;
 }
 

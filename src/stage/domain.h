@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "redshift/type.h"
+#include "json/scan.h"
 
 struct domain_facts {
     unsigned cut;  /* strings within a SUPER that COPY cuts at 65,535 bytes */
@@ -24,5 +25,13 @@ struct error *domain_fit(const struct rs_domain *domain,
                          struct buf *out,
                          size_t start,
                          struct domain_facts *facts) MUST_CHECK;
+
+/* The same question about a value for a SUPER column, wherever it stands, and nothing is changed:
+ * *ret_as_is says whether the column takes it as it is. If so, it takes each of ret_parts as well,
+ * with no string to cut unless facts counts one. */
+struct error *domain_look(struct span json,
+                          struct domain_facts *facts,
+                          struct json_parts *ret_parts,
+                          bool *ret_as_is) MUST_CHECK;
 
 #endif

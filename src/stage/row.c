@@ -7,7 +7,7 @@
  * time
  *
  * A chapter per concern: the format (made once per binding), text, numbers, times, converters, the
- * row.
+ * row, large documents.
  */
 
 #include "stage/row.h"
@@ -48,7 +48,8 @@ struct member {
 struct row_format {
     struct member *members;
     unsigned count;
-    struct span end; /* of the object and the line */
+    const struct member *document; /* a SUPER, or NULL */
+    struct span end;               /* of the object and the line */
 };
 
 static int compare_members(const void *a, const void *b)
@@ -106,7 +107,11 @@ struct row_format *row_format_new(struct arena *arena,
     format->end = format->count ? SPAN_LIT("}\n") : SPAN_LIT("{}\n");
     qsort(format->members, format->count, sizeof *format->members, compare_members);
     for (unsigned i = 0; i < format->count; i++) {
-        format->members[i].prefix = make_prefix(arena, format->members[i].spec.field, i == 0);
+        struct member *member = &format->members[i];
+        member->prefix = make_prefix(arena, member->spec.field, i == 0);
+        if (member->source == SOURCE_DOCUMENT && member->spec.domain.holds == RS_HOLDS_SUPER) {
+            format->document = member;
+        }
     }
     return format;
 }
@@ -118,6 +123,7 @@ struct cell {
     struct buf *out;
     const struct member *member;
     struct row_facts *facts;
+    struct whole *whole; /* NULL: the document is not large */
 };
 
 static struct error *bad_value(const struct cell *cell, const char *what)
@@ -814,23 +820,157 @@ static struct error *check_size(const char *line, size_t len)
                      ROW_MAX_OBJECT, measured);
 }
 
-/* What stands in the block from start on, against what COPY takes for the column. */
-static struct error *fit_value(const struct cell *cell, size_t start)
+/* What COPY makes of a value, counted for its column. */
+static void note_domain(const struct cell *cell, const struct domain_facts *facts)
 {
-    struct domain_facts facts = {.cut = 0};
     struct row_facts *total = cell->facts;
 
-    RETURN_IF_ERROR(error_wrap(domain_fit(&cell->member->spec.domain, cell->out, start, &facts),
-                               "field \"%.*s\"", SPAN_FMT(cell->member->spec.field)));
-    for (unsigned i = 0; i < facts.cut; i++) {
+    for (unsigned i = 0; i < facts->cut; i++) {
         count_truncated(cell);
     }
-    if (facts.replaced) {
+    if (facts->replaced) {
         total->replaced_values++;
         if (total->columns) {
             total->columns[cell->member->column].replaced++;
         }
     }
+}
+
+static struct error *in_field(const struct cell *cell, struct error *err)
+{
+    return error_wrap(err, "field \"%.*s\"", SPAN_FMT(cell->member->spec.field));
+}
+
+/* What stands in the block from start on, against what COPY takes for the column. */
+static struct error *fit_value(const struct cell *cell, size_t start)
+{
+    struct domain_facts facts = {.cut = 0};
+
+    RETURN_IF_ERROR(
+        in_field(cell, domain_fit(&cell->member->spec.domain, cell->out, start, &facts)));
+    note_domain(cell, &facts);
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- large documents */
+
+/*
+ * A large document has its size from a few objects or arrays, and these are mostly columns, too. So
+ * the document is looked at before anything is written. A value that is the same bytes as one of
+ * its parts then needs no look of its own, and where the two stand is told to the compressor.
+ *
+ * A document that is changed on its way into the line is not worth it: one with escapes of
+ * characters or with white space.
+ */
+#define LARGE_BYTES (2 * JSON_PART_BYTES)
+
+struct whole {
+    struct span text;
+    struct json_parts parts;
+    struct domain_facts facts;
+    bool is_as_is;                 /* what is here is known, and the line has it unchanged */
+    size_t line_start, text_start; /* in the block */
+    struct copy {
+        size_t at;        /* in the block */
+        struct span part; /* NULL: of no column yet */
+    } copies[JSON_MAX_PARTS];
+    unsigned copy_count;
+};
+
+static bool is_part(const struct whole *whole, struct span value, struct span *ret_part)
+{
+    for (unsigned i = 0; i < whole->parts.count; i++) {
+        const struct span part = whole->parts.items[i];
+        if (part.len == value.len && memcmp(part.ptr, value.ptr, part.len) == 0) {
+            *ret_part = part;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Parts lie within parts, and two columns may have the same one. */
+static bool is_taken(const struct whole *whole, struct span part)
+{
+    for (unsigned i = 0; i < whole->copy_count; i++) {
+        const struct span taken = whole->copies[i].part;
+        if (part.ptr < taken.ptr + taken.len && taken.ptr < part.ptr + part.len) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* *ret_is_known: it was written. */
+static struct error *
+put_part(const struct cell *cell, const struct value *value, bool *ret_is_known)
+{
+    struct whole *whole = cell->whole;
+    struct span part;
+
+    *ret_is_known = whole && value->kind == VALUE_JSON && value->text.len >= JSON_PART_BYTES &&
+                    whole->facts.cut == 0 && cell->member->spec.domain.holds == RS_HOLDS_SUPER &&
+                    is_part(whole, value->text, &part);
+    if (!*ret_is_known) {
+        return NULL;
+    }
+    if (!is_taken(whole, part) && whole->copy_count < JSON_MAX_PARTS) {
+        whole->copies[whole->copy_count++] = (struct copy){cell->out->len, part};
+    }
+    return put_span(cell, value->text);
+}
+
+static struct error *put_whole(const struct cell *cell)
+{
+    struct whole *whole = cell->whole;
+
+    whole->text_start = cell->out->len;
+    note_domain(cell, &whole->facts);
+    return put_span(cell, whole->text);
+}
+
+static void note_repeats(const struct whole *whole, struct stage_repeats *repeats)
+{
+    for (unsigned i = 0; i < whole->copy_count; i++) {
+        const struct copy *copy = &whole->copies[i];
+        size_t one = copy->at - whole->line_start;
+        size_t other =
+            whole->text_start - whole->line_start + (size_t)(copy->part.ptr - whole->text.ptr);
+        repeats->items[repeats->count++] = (struct stage_repeat){
+            one < other ? one : other, one < other ? other : one, copy->part.len};
+    }
+}
+
+/* ---------------------------------------------------------------- all members */
+
+/* must_fit: also against the column's domain. */
+static struct error *put_member(const struct cell *cell,
+                                const struct value *keys,
+                                const struct value *values,
+                                struct span doc_json,
+                                bool *ret_must_fit)
+{
+    const struct member *member = cell->member;
+    bool is_known = false;
+
+    *ret_must_fit = member->must_fit;
+    switch (member->source) {
+    case SOURCE_KEY:
+        return put_key(cell, &keys[member->index]);
+    case SOURCE_VALUE:
+        RETURN_IF_ERROR(put_part(cell, &values[member->index], &is_known));
+        if (!is_known) {
+            return put_value(cell, &values[member->index]);
+        }
+        break;
+    case SOURCE_DOCUMENT:
+        if (!cell->whole) {
+            return put_document(cell, doc_json);
+        }
+        RETURN_IF_ERROR(put_whole(cell));
+        break;
+    }
+    *ret_must_fit = false;
     return NULL;
 }
 
@@ -841,26 +981,34 @@ static struct error *put_members(const struct row_format *format,
                                  struct cell *cell)
 {
     for (unsigned i = 0; i < format->count; i++) {
-        const struct member *member = &format->members[i];
-        cell->member = member;
-        RETURN_IF_ERROR(put_span(cell, member->prefix));
+        bool must_fit;
+        cell->member = &format->members[i];
+        RETURN_IF_ERROR(put_span(cell, cell->member->prefix));
         size_t start = cell->out->len;
-        switch (member->source) {
-        case SOURCE_KEY:
-            RETURN_IF_ERROR(put_key(cell, &keys[member->index]));
-            break;
-        case SOURCE_VALUE:
-            RETURN_IF_ERROR(put_value(cell, &values[member->index]));
-            break;
-        case SOURCE_DOCUMENT:
-            RETURN_IF_ERROR(put_document(cell, doc_json));
-            break;
-        }
-        if (member->must_fit) {
+        RETURN_IF_ERROR(put_member(cell, keys, values, doc_json, &must_fit));
+        if (must_fit) {
             RETURN_IF_ERROR(fit_value(cell, start));
         }
     }
     return put_span(cell, format->end);
+}
+
+static struct error *put_large(const struct row_format *format,
+                               const struct value *keys,
+                               const struct value *values,
+                               struct span doc_json,
+                               const struct cell *line)
+{
+    struct whole whole = {.text = doc_json, .line_start = line->out->len};
+    struct cell cell = *line;
+
+    cell.member = format->document;
+    RETURN_IF_ERROR(
+        in_field(&cell, domain_look(doc_json, &whole.facts, &whole.parts, &whole.is_as_is)));
+    cell.whole = whole.is_as_is ? &whole : NULL;
+    RETURN_IF_ERROR(put_members(format, keys, values, doc_json, &cell));
+    note_repeats(&whole, &cell.facts->repeats);
+    return NULL;
 }
 
 struct error *row_encode(const struct row_format *format,
@@ -873,12 +1021,18 @@ struct error *row_encode(const struct row_format *format,
     size_t start = out->len;
     bool was_full = out->full;
     struct cell cell = {.out = out, .facts = facts};
-    struct error *err = put_members(format, keys, values, doc_json, &cell);
+    bool is_large =
+        format->document && doc_json.len >= LARGE_BYTES && doc_json.len <= ROW_MAX_OBJECT;
+
+    facts->repeats.count = 0;
+    struct error *err = is_large ? put_large(format, keys, values, doc_json, &cell)
+                                 : put_members(format, keys, values, doc_json, &cell);
 
     if (!err) {
         err = check_size(out->data + start, out->len - start);
     }
     if (err) {
+        facts->repeats.count = 0;
         out->len = start;
         out->full = was_full;
         if (out->cap) {

@@ -87,6 +87,7 @@ struct block {
     struct list_node node; /* in the stage's queue, until a job has it */
     struct stage_writer *writer;
     struct buf rows;
+    struct stage_repeats repeats; /* offsets in rows */
     uint64_t row_count;
 };
 
@@ -119,7 +120,8 @@ struct stage_writer {
     struct span prefix;
     struct list_node node; /* in stage->writers while collecting */
 
-    struct buf block; /* rows that wait for the block to be full */
+    struct buf block;             /* rows that wait for the block to be full */
+    struct stage_repeats repeats; /* in the block */
     uint64_t block_rows, total_rows;
     bool fills_blocks;             /* has done so: its next block takes memory of full size */
     unsigned queued, running;      /* blocks */
@@ -512,6 +514,7 @@ static void seal_block(struct stage_writer *writer)
 
     block->writer = writer;
     block->rows = writer->block;
+    block->repeats = writer->repeats;
     block->row_count = writer->block_rows;
     list_push(&stage->queue, &block->node);
     writer->queued++;
@@ -519,6 +522,7 @@ static void seal_block(struct stage_writer *writer)
     writer->fills_blocks |= block->rows.len >= stage->options.block_bytes;
     take_memory(writer);
     writer->block_rows = 0;
+    writer->repeats.count = 0;
     count_stuck(writer);
     start_jobs(stage);
     hold_or_release(stage);
@@ -551,6 +555,7 @@ static void drop_rows(struct stage_writer *writer)
     }
     buf_done(&writer->block);
     writer->block_rows = 0;
+    writer->repeats.count = 0;
     chain_release(&writer->part);
     count_stuck(writer);
     credit_give(stage->options.credit, bytes);
@@ -562,7 +567,8 @@ static void run_job(void *ctx)
 {
     struct job *job = ctx;
 
-    compress_block(job->tool, job->stream, buf_view(&job->block->rows), &job->out, &job->piece);
+    compress_block(job->tool, job->stream, buf_view(&job->block->rows), &job->block->repeats,
+                   &job->out, &job->piece);
 }
 
 /* Moves what the job made into the file whose turn it is. */
@@ -851,6 +857,22 @@ void stage_writer_row_end(struct stage_writer *writer, size_t line_bytes)
         seal_block(writer);
     }
     credit_take(stage->options.credit, line_bytes); /* last: it may ask us to let go */
+}
+
+void stage_writer_row_end_repeats(struct stage_writer *writer,
+                                  size_t line_bytes,
+                                  const struct stage_repeats *repeats)
+{
+    struct stage_repeats *all = &writer->repeats;
+    const size_t start = writer->block.len - line_bytes;
+
+    for (unsigned i = 0; i < repeats->count && all->count < STAGE_MAX_REPEATS; i++) {
+        struct stage_repeat repeat = repeats->items[i];
+        repeat.first += start;
+        repeat.second += start;
+        all->items[all->count++] = repeat;
+    }
+    stage_writer_row_end(writer, line_bytes);
 }
 
 const struct error *stage_writer_error(const struct stage_writer *writer)

@@ -352,7 +352,8 @@ static struct error *add_row(struct txn *txn,
     size_t before = out->len;
     RETURN_IF_ERROR(row_encode(role == ENTRY_DELETE ? bound->keys : bound->full, keys, values,
                                doc_json, out, &bound->facts[role]));
-    stage_writer_row_end(bound->writers[role], out->len - before);
+    stage_writer_row_end_repeats(bound->writers[role], out->len - before,
+                                 &bound->facts[role].repeats);
     widen_look(txn, bound, &bound->facts[role]);
     return NULL;
 }

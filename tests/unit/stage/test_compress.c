@@ -60,14 +60,19 @@ static void begin(struct making *making, enum stage_compression kind)
     compress_begin(making->compress, &making->out);
 }
 
-static void add(struct making *making, struct span rows)
+static void add_with(struct making *making, struct span rows, const struct stage_repeats *repeats)
 {
     struct compress_piece piece;
 
     compress_block(making->tool, compress_is_stream(making->kind) ? making->compress : NULL, rows,
-                   &making->out, &piece);
+                   repeats, &making->out, &piece);
     assert_int_equal(piece.plain_bytes, rows.len);
     compress_join(making->compress, &piece);
+}
+
+static void add(struct making *making, struct span rows)
+{
+    add_with(making, rows, NULL);
 }
 
 static void end(struct making *making)
@@ -144,7 +149,7 @@ static void blocks_of_gzip_stand_in_any_order(void **state)
         buf_init(&plain[i], MAX);
         buf_init(&packed[i], MAX);
         fill(&plain[i], sizes[i], 3 + i, &seed);
-        compress_block(tools[i % 2], NULL, buf_view(&plain[i]), &packed[i], &pieces[i]);
+        compress_block(tools[i % 2], NULL, buf_view(&plain[i]), NULL, &packed[i], &pieces[i]);
     }
     for (size_t k = 0; k < sizeof(orders) / sizeof(*orders); k++) {
         struct compress *compress = compress_new(STAGE_GZIP);
@@ -248,6 +253,79 @@ static void a_file_may_be_given_up(void **state)
     }
 }
 
+/* What stands twice is told; the file has it twice, and its second time looks like its first. */
+static void what_stands_twice_comes_out_twice(void **state)
+{
+    static const struct {
+        const char *sentence;
+        size_t bytes; /* of the block */
+        struct stage_repeats repeats;
+    } rows[] = {
+        {"nothing", 300000, {.count = 0}},
+        {"one, with bytes around it", 300000, {{{1000, 150000, 100000}}, 1}},
+        {"all of the block", 200000, {{{0, 100000, 100000}}, 1}},
+        {"two, one after the other", 500000, {{{10, 200000, 70000}, {80000, 300000, 90000}}, 2}},
+        {"two that cross", 500000, {{{10, 300000, 70000}, {80000, 200000, 90000}}, 2}},
+        {"in a block that is told in another order",
+         500000,
+         {{{80000, 300000, 90000}, {10, 200000, 70000}}, 2}},
+    };
+    uint32_t seed = 7;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        for (size_t k = 0; k < 2; k++) {
+            const struct stage_repeats *repeats = &rows[i].repeats;
+            struct making making;
+            struct buf plain;
+            begin(&making, kinds[k]);
+            buf_init(&plain, MAX);
+            fill(&plain, rows[i].bytes, 64, &seed);
+            for (unsigned j = 0; j < repeats->count; j++) {
+                const struct stage_repeat *repeat = &repeats->items[j];
+                memcpy(plain.data + repeat->second, plain.data + repeat->first, repeat->bytes);
+            }
+            add(&making, SPAN_LIT("a block before\n"));
+            add_with(&making, buf_view(&plain), repeats);
+            add(&making, SPAN_LIT("a block after\n"));
+            end(&making);
+            struct buf all;
+            buf_init(&all, MAX);
+            buf_add_str(&all, "a block before\n");
+            buf_add_span(&all, buf_view(&plain));
+            buf_add_str(&all, "a block after\n");
+            expect_round_trip(kinds[k], &all, &making.out);
+            buf_done(&all);
+            buf_done(&plain);
+            discard(&making);
+        }
+    }
+}
+
+/* What the second place of a repeat has is not looked at: the first one's result is used. */
+static void what_stands_twice_is_compressed_once(void **state)
+{
+    static const struct stage_repeats repeats = {{{0, 100000, 100000}}, 1};
+    struct making making;
+    struct buf plain, again;
+    uint32_t seed = 3;
+
+    (void)state;
+    begin(&making, STAGE_GZIP);
+    buf_init(&plain, MAX);
+    buf_init(&again, MAX);
+    fill(&plain, 200000, 64, &seed);
+    add_with(&making, buf_view(&plain), &repeats);
+    end(&making);
+    assert_true(unpack(STAGE_GZIP, buf_view(&making.out), &again));
+    assert_int_equal(again.len, 200000);
+    assert_memory_equal(again.data, plain.data, 100000);
+    assert_memory_equal(again.data + 100000, plain.data, 100000);
+    buf_done(&plain);
+    buf_done(&again);
+    discard(&making);
+}
+
 static void files_end_in_what_they_are(void **state)
 {
     (void)state;
@@ -264,6 +342,8 @@ int main(void)
         cmocka_unit_test(blocks_cost_little),
         cmocka_unit_test(nothing_is_a_stream_too),
         cmocka_unit_test(a_file_may_be_given_up),
+        cmocka_unit_test(what_stands_twice_comes_out_twice),
+        cmocka_unit_test(what_stands_twice_is_compressed_once),
         cmocka_unit_test(files_end_in_what_they_are),
     };
 

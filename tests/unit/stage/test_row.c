@@ -1011,6 +1011,105 @@ static void a_refused_row_leaves_its_block_as_it_was(void **state)
     tear_down(&world);
 }
 
+/* An array of as many numbers as have len bytes. */
+static void add_numbers(struct buf *out, size_t len, const char *number)
+{
+    const size_t end = out->len + len - 1;
+
+    buf_add_byte(out, '[');
+    while (out->len < end) {
+        buf_printf(out, "%s,", number);
+    }
+    out->len--; /* the last comma */
+    buf_add_byte(out, ']');
+}
+
+static void large_documents_tell_what_stands_twice(void **state)
+{
+    static const struct row_column columns[] = {
+        {.field = LIT("a"), .converter = RS_JSON, .domain = {.holds = RS_HOLDS_SUPER}},
+        {.field = LIT("z"), .converter = RS_JSON, .domain = {.holds = RS_HOLDS_SUPER}},
+        {.field = LIT("doc"), .converter = RS_JSON, .domain = {.holds = RS_HOLDS_SUPER}},
+    };
+    static const struct {
+        const char *sentence;
+        size_t a_bytes, z_bytes;
+        const char *format; /* of the document: a and z */
+        unsigned count;     /* of repeats */
+        bool is_refused;
+        bool z_is_other, z_is_a; /* the column: other bytes than in the document, or a again */
+    } rows[] = {
+        {"two columns", 100000, 70000, "{\"a\":%s,\"z\":%s}", 2, false, false, false},
+        {"one of them is small", 150000, 60000, "{\"a\":%s,\"z\":%s}", 1, false, false, false},
+        {"one is another than in the document", 100000, 70000, "{\"a\":%s,\"z\":%s}", 1, false,
+         true, false},
+        {"both are the same part", 150000, 70000, "{\"a\":%s,\"z\":%s}", 1, false, false, true},
+        {"deep within", 100000, 70000, "{\"o\":{\"p\":[{\"a\":%s}]},\"z\":%s}", 2, false, false,
+         false},
+        {"in a string with the same text", 60000, 90000, "{\"s\":\"%s\",\"z\":%s}", 1, false, false,
+         false},
+        {"beside a string that COPY cuts", 140000, 70000, "{\"s\":\"%s\",\"z\":%s}", 0, false,
+         false, false},
+        {"an escape is not looked behind", 100000, 70000, "{\"a\":%s,\"e\":\"\\u0041\",\"z\":%s}",
+         0, false, false, false},
+        {"white space goes", 100000, 70000, "{\"a\":%s,\n\"z\":%s}", 0, false, false, false},
+        {"white space at the end", 100000, 70000, "{\"a\":%s,\"z\":%s}\n", 0, false, false, false},
+        {"small altogether", 65536, 60000, "{\"a\":%s,\"z\":%s}", 0, false, false, false},
+        {"a name stands twice", 100000, 70000, "{\"a\":%s,\"a\":%s}", 0, true, false, false},
+        {"cut off", 100000, 70000, "{\"a\":%s,\"z\":%s", 0, true, false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct world world;
+        struct buf a, z, other, doc;
+        buf_init(&a, BUF_MAX);
+        buf_init(&z, BUF_MAX);
+        buf_init(&other, BUF_MAX);
+        buf_init(&doc, BUF_MAX);
+        set_up(&world, columns, 0, 2, true, ROW_FULL);
+        add_numbers(&a, rows[i].a_bytes, "123456789");
+        add_numbers(&z, rows[i].z_bytes, "987654321");
+        add_numbers(&other, rows[i].z_bytes, "987654320");
+        size_t format_len = strlen(rows[i].format);
+        const char *first = strstr(rows[i].format, "%s"), *second = strstr(first + 1, "%s");
+        buf_add(&doc, rows[i].format, (size_t)(first - rows[i].format));
+        buf_add_span(&doc, buf_view(&a));
+        buf_add(&doc, first + 2, (size_t)(second - first) - 2);
+        buf_add_span(&doc, buf_view(&z));
+        buf_add(&doc, second + 2, (size_t)(rows[i].format + format_len - second) - 2);
+        const struct value values[] = {{.kind = VALUE_JSON, .text = buf_view(&a)},
+                                       {.kind = VALUE_JSON,
+                                        .text = buf_view(rows[i].z_is_a       ? &a
+                                                         : rows[i].z_is_other ? &other
+                                                                              : &z)}};
+        world.facts.repeats.count = 5; /* of the line before */
+        struct error *err =
+            row_encode(world.format, NULL, values, buf_view(&doc), &world.out, &world.facts);
+        if (rows[i].is_refused != (err != NULL)) {
+            fail_msg("%s: %s", rows[i].sentence, err ? error_text(err) : "taken");
+        }
+        const struct stage_repeats *repeats = &world.facts.repeats;
+        if (repeats->count != rows[i].count) {
+            fail_msg("%s: %u repeats", rows[i].sentence, repeats->count);
+        }
+        for (unsigned j = 0; j < repeats->count; j++) {
+            const struct stage_repeat *repeat = &repeats->items[j];
+            assert_true(repeat->first + repeat->bytes <= repeat->second);
+            assert_true(repeat->second + repeat->bytes <= world.out.len);
+            assert_true(repeat->bytes == a.len || repeat->bytes == z.len);
+            assert_memory_equal(world.out.data + repeat->first, world.out.data + repeat->second,
+                                repeat->bytes);
+        }
+        error_free(err);
+        buf_done(&a);
+        buf_done(&z);
+        buf_done(&other);
+        buf_done(&doc);
+        tear_down(&world);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1035,6 +1134,7 @@ int main(void)
         cmocka_unit_test(rows_reach_the_limit_of_copy_and_no_further),
         cmocka_unit_test(what_can_never_fit_is_refused_before_it_is_written),
         cmocka_unit_test(a_refused_row_leaves_its_block_as_it_was),
+        cmocka_unit_test(large_documents_tell_what_stands_twice),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

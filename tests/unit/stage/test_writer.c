@@ -445,7 +445,7 @@ static void expect_bytes(struct story *story, const struct stage_file *file, uns
         char *to = buf_reserve(&block, 4096);
         buf_commit(&block, make_row(to, 4096, first_row + i, story->row_bytes, story->letters));
         if (block.len >= (size_t)256 * 1024 || i + 1 == file->rows) {
-            compress_block(NULL, compress, buf_view(&block), &out, &piece);
+            compress_block(NULL, compress, buf_view(&block), NULL, &out, &piece);
             buf_clear(&block);
         }
     }
