@@ -5,9 +5,10 @@
  *      data      start              start+scanned       end               cap
  *       | consumed | current or unfinished frame ...      | room           |
  *
- * The unfinished frame moves to the front only when the room behind it is used up, and then starts
- * at 0: it is moved at most once before the buffer must grow for it. What an unfinished frame
- * claims about its length makes nothing grow: room doubles as bytes really arrive.
+ * The unfinished frame moves to the front when the room behind it is used up, or at once when it
+ * says that it will not end in that room: then little of it has come. There it starts at 0, so it
+ * is moved at most once before the buffer must grow for it. What an unfinished frame claims about
+ * its length makes nothing grow: room doubles as bytes really arrive.
  */
 
 #include "proto/codec.h"
@@ -85,12 +86,31 @@ void proto_decoder_free(struct proto_decoder *decoder)
 
 /* ---------------------------------------------------------------- room */
 
+/* Of the frame at at, without the prefix. */
+static uint32_t frame_len(const char *at)
+{
+    const unsigned char *prefix = (const unsigned char *)at;
+
+    return (uint32_t)prefix[0] | (uint32_t)prefix[1] << 8 | (uint32_t)prefix[2] << 16 |
+           (uint32_t)prefix[3] << 24;
+}
+
+static bool is_short_of_room(const struct proto_decoder *decoder)
+{
+    if (decoder->cap - decoder->end < ROOM_BYTES) {
+        return true;
+    }
+    return decoder->codec == PROTO_CODEC_PROTOBUF &&
+           decoder->end - decoder->start >= PREFIX_BYTES &&
+           frame_len(decoder->data + decoder->start) > decoder->cap - decoder->start - PREFIX_BYTES;
+}
+
 void proto_decoder_reserve(struct proto_decoder *decoder, char **ret_ptr, size_t *ret_len)
 {
     if (decoder->start == decoder->end) {
         decoder->start = decoder->end = 0;
     }
-    if (decoder->cap - decoder->end < ROOM_BYTES && decoder->start > 0) {
+    if (decoder->start > 0 && is_short_of_room(decoder)) {
         const size_t rest = decoder->end - decoder->start;
         memmove(decoder->data, decoder->data + decoder->start, rest);
         decoder->start = 0;
@@ -138,14 +158,12 @@ static struct error *
 next_protobuf(struct proto_decoder *decoder, struct span *ret_frame, bool *ret_have)
 {
     const size_t rest = decoder->end - decoder->start;
-    const unsigned char *at = (const unsigned char *)decoder->data + decoder->start;
 
     *ret_have = false;
     if (rest < PREFIX_BYTES) {
         return NULL;
     }
-    const uint32_t len =
-        (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+    const uint32_t len = frame_len(decoder->data + decoder->start);
     if (len > PROTO_MAX_FRAME) {
         return too_large(len);
     }
