@@ -13,6 +13,10 @@
 #include <arpa/inet.h>
 #include <strings.h>
 
+/* How long the address behind a name is believed; libcurl's own is a minute. Services like S3 move
+ * between addresses within seconds, and a retry is of no use at one that does not answer any more.
+ * Connections that are made at the same time share a question. */
+#define NAME_LIFE_SECONDS 1L
 #define MAX_HEADER_BYTES ((size_t)64 * 1024)
 #define UPLOAD_BUFFER_BYTES                                                                        \
     (512L * 1024) /* curl's default of 64 KiB means many small TLS records */
@@ -336,6 +340,7 @@ void http_exchange_prepare(struct http_exchange *exchange, CURL *easy, const cha
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* a cancel does not wait for the resolver */
+    curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, NAME_LIFE_SECONDS);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)exchange->connect_timeout_ms);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->error_text);
