@@ -91,11 +91,18 @@ static struct error *compare_own(struct txn *txn, const struct entry *echo)
     return NULL;
 }
 
-/* The same entry twice is one entry. */
+/* The same entry twice is one entry. One for a part of our own range would bring our documents a
+ * second time: the ranges of shards that work at the same time have nothing in common. */
 static struct error *take_peers(struct txn *txn, const struct entry *entry)
 {
     const struct entry *known = entries_find(&txn->pending, entry->state_key, entry->range);
 
+    if (range_overlaps(entry->range, span_of(txn->range))) {
+        return error_new(ERROR_STATE, ERROR_FATAL,
+                         "a peer staged work for range %.*s, which overlaps with this shard's own, "
+                         "%s",
+                         SPAN_FMT(entry->range), txn->range);
+    }
     if (!known) {
         entries_add(&txn->pending, txn->pending_arena, entry);
     } else if (!entry_is_same(known, entry)) {

@@ -18,6 +18,15 @@ void range_text(char out[RANGE_TEXT_LEN + 1], uint32_t key_begin, uint32_t key_e
     snprintf(out, RANGE_TEXT_LEN + 1, "%08x-%08x", key_begin, key_end);
 }
 
+/* Digits of one length and case are in the order of their numbers. */
+bool range_overlaps(struct span a, struct span b)
+{
+    const size_t digits = (RANGE_TEXT_LEN - 1) / 2, end = digits + 1;
+
+    CHECK(a.len == RANGE_TEXT_LEN && b.len == RANGE_TEXT_LEN);
+    return memcmp(a.ptr, b.ptr + end, digits) <= 0 && memcmp(b.ptr, a.ptr + end, digits) <= 0;
+}
+
 const char *entry_role_name(enum entry_role role)
 {
     static const char *const names[] = {

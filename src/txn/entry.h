@@ -35,6 +35,8 @@
 
 #define RANGE_TEXT_LEN 17
 void range_text(char out[RANGE_TEXT_LEN + 1], uint32_t key_begin, uint32_t key_end);
+/* Is any key in both? Both are of that form. */
+bool range_overlaps(struct span a, struct span b);
 
 struct names { /* a list of texts in an arena */
     struct span *items;

@@ -349,6 +349,30 @@ static void ranges_are_written_with_eight_digits_a_side(void **state)
     assert_string_equal(text, "00001234-7fffffff");
 }
 
+static void ranges_overlap_when_they_have_a_key_in_common(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool wanted;
+    } rows[] = {
+        {"00000000-7fffffff", "80000000-ffffffff", false},
+        {"00000000-7fffffff", "00000000-7fffffff", true},
+        {"00000000-7fffffff", "00000000-3fffffff", true},
+        {"00000000-7fffffff", "7fffffff-ffffffff", true},
+        {"00000000-ffffffff", "9abcdef0-9abcdef0", true},
+        {"40000000-7fffffff", "00000000-3fffffff", false},
+        {"0a000000-0affffff", "09000000-09ffffff", false},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct span a = span_of(rows[i].a), b = span_of(rows[i].b);
+        if (range_overlaps(a, b) != rows[i].wanted || range_overlaps(b, a) != rows[i].wanted) {
+            fail_msg("%s and %s: wanted %d", rows[i].a, rows[i].b, rows[i].wanted);
+        }
+    }
+}
+
 static void an_entry_of_the_original_has_no_row_counts(void **state)
 {
     static const char given[] = "{\"id\":\"" ID "\",\"storeFiles\":[\"p/a\"],\"deleteFiles\":null,"
@@ -411,6 +435,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_thousand_bindings_of_many_shards_keep_their_slots, set_up,
                                         tear_down),
         cmocka_unit_test(instants_are_cut_to_microseconds),
+        cmocka_unit_test(ranges_overlap_when_they_have_a_key_in_common),
         cmocka_unit_test_setup_teardown(
             entries_of_earlier_versions_say_once_for_all_rows_whether_to_merge, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_entry_of_the_original_has_no_row_counts, set_up,
