@@ -6,13 +6,15 @@
  * kills the connector, stop halts the connector when the message was passed, and run knows:
  *
  *      strip <member>      the message goes on without this member, wherever it is in it
- *      drop                it goes nowhere
- *      say <json>          another message in the same direction, in front of it or behind it
+ *      patches <how>       the elements of statePatches: "double" (each twice), "turn" (in the
+ * other order), "occupy" (the last one once more, with another id) drop                it goes
+ * nowhere say <json>          another message in the same direction, in front of it or behind it
  *      repeat <count>      it is sent so often; the answers to all but the first are swallowed
  *      apply-early         (startedCommit, first runtime) the connector is told to apply before the
  *                          runtime hears that anything was promised
  *      acknowledge-early   (acknowledge) the runtime is told that all is applied; the connector
  *                          hears of it when the runtime sends its next message
+ *      at-zero <these>     any of these, but only for the shard whose range begins at zero
  *
  * Dies when the connector dies, and in the same way.
  *
@@ -63,6 +65,7 @@ static struct text kept_answer;  /* apply-early: acknowledged, given out when it
 static struct text held_answer;  /* apply-early: startedCommit, until the apply is done */
 static bool awaits_early;        /* apply-early: the next acknowledged is not the runtime's */
 static unsigned swallow;         /* so many acknowledged are not the runtime's */
+static bool begins_at_zero;      /* the range that Open gave */
 
 _Noreturn static void give_up(const char *what)
 {
@@ -163,7 +166,7 @@ static void strip(struct text *line, const char *member)
     replace(line, at, end - at, "");
 }
 
-/* ---------------------------------------------------------------- sending, trace */
+/* ---------------------------------------------------------------- trace, patches */
 
 static void trace(const char *step, unsigned n, const char *what)
 {
@@ -179,6 +182,60 @@ static void trace(const char *step, unsigned n, const char *what)
         give_up("trace");
     }
 }
+
+#define PATCHES_MAX 64
+
+/* The elements of statePatches, put together otherwise. */
+static void rearrange(struct text *line, const char *how)
+{
+    static const char name[] = "\"statePatches\":[";
+    const char *found = strstr(line->bytes, name);
+    struct {
+        const char *at;
+        size_t len;
+    } items[PATCHES_MAX];
+    struct text list = {0};
+    unsigned count = 0;
+
+    if (!found) {
+        return;
+    }
+    size_t from = (size_t)(found - line->bytes) + sizeof name - 1, end = from;
+    while (line->bytes[end] && line->bytes[end] != ']' && count < PATCHES_MAX) {
+        items[count].at = line->bytes + end;
+        end = end_of_value(line->bytes, end);
+        items[count].len = (size_t)(line->bytes + end - items[count].at);
+        count += items[count].len > 0;
+        end += strspn(line->bytes + end, " \t,");
+    }
+    const bool doubles = strcmp(how, "double") == 0, turns = strcmp(how, "turn") == 0;
+    for (unsigned i = 0; i < count; i++) {
+        unsigned which = turns ? count - 1 - i : i;
+        for (unsigned k = 0; k < (doubles ? 2 : 1); k++) {
+            put(&list, items[which].at, items[which].len);
+            put(&list, "\t,", 2);
+        }
+    }
+    if (strcmp(how, "occupy") == 0 && count > 0) {
+        size_t at = list.len;
+        put(&list, items[count - 1].at, items[count - 1].len);
+        put(&list, "\t,", 2);
+        char *id = strstr(list.bytes + at, "\"id\":\"");
+        if (id) {
+            id[6] = id[6] == '0' ? '1' : '0';
+        }
+    }
+    if (list.len > 0) {
+        list.bytes[--list.len] = '\0'; /* no comma behind the last */
+        replace(line, from, end - from, list.bytes);
+    }
+    free(list.bytes);
+    if (count > 1) {
+        trace("acknowledge", count, "rearranged");
+    }
+}
+
+/* ---------------------------------------------------------------- sending */
 
 static void leave_with_child(void);
 
@@ -289,8 +346,18 @@ static bool do_own(const struct way *way, const struct rule *rule, struct text *
 {
     const char *text = rule->text;
 
+    if (strncmp(text, "at-zero ", 8) == 0) {
+        if (!begins_at_zero) {
+            return false;
+        }
+        text += 8;
+    }
     if (strncmp(text, "strip ", 6) == 0) {
         strip(line, text + 6);
+        return false;
+    }
+    if (strncmp(text, "patches ", 8) == 0) {
+        rearrange(line, text + 8);
         return false;
     }
     if (strncmp(text, "say ", 4) == 0) {
@@ -350,6 +417,14 @@ static bool is_spoken_for(const char *step, struct text *line)
     return false;
 }
 
+/* Zero may be left out. */
+static bool is_range_at_zero(const char *open)
+{
+    const char *begin = strstr(open, "\"keyBegin\":");
+
+    return !begin || strtoul(begin + strlen("\"keyBegin\":"), NULL, 10) == 0;
+}
+
 static void pass_line(const struct way *way, struct text *line)
 {
     unsigned kind = kind_of(line->bytes);
@@ -367,6 +442,9 @@ static void pass_line(const struct way *way, struct text *line)
         before = rules_at(&rules, step, ++armed_counts[kind], false, RULE_FAIL);
     }
     trace(step, n, "seen");
+    if (strcmp(step, "open") == 0) {
+        begins_at_zero = is_range_at_zero(line->bytes);
+    }
     if (is_spoken_for(step, line)) {
         trace(step, n, "kept");
         return;

@@ -151,6 +151,14 @@ void gateway_write_file(const char *path, const char *text)
     }
 }
 
+void gateway_write_client(const char *path)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%ld\n", (long)self.client);
+    gateway_write_file(path, text);
+}
+
 void gateway_wait_go(const char *path)
 {
     char go[RULE_TEXT_MAX + 8];
@@ -292,7 +300,7 @@ void gateway_do_fault(const struct rule *rule, unsigned n, int client, int serve
         return;
     }
     if (rule->action == RULE_HOLD) {
-        (void)rule_take(rule);
+        gateway_write_client(rule->marker);
         gateway_trace(rule->step, n, "waits");
         gateway_wait_go(rule->marker);
         return;
@@ -475,6 +483,7 @@ int gateway_main(int argc,
             continue;
         }
         if (fork() == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL); /* without the gateway there are no connections */
             close(listener);
             setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
             self.client = pid_of_peer(client);

@@ -56,6 +56,8 @@ void gateway_trace_more(const char *step, unsigned n, const char *what, const ch
 
 /* Written under another name first: whoever waits for it finds it whole. */
 void gateway_write_file(const char *path, const char *text);
+/* The process id of the connection's other end, as a file. */
+void gateway_write_client(const char *path);
 /* Waits for the file PATH.go. */
 void gateway_wait_go(const char *path);
 

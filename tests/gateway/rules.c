@@ -201,7 +201,7 @@ static bool read_action(const char *text, struct rule *rule)
                    {"stop", RULE_STOP, false, false},  {"late", RULE_LATE, false, false},
                    {"stall", RULE_STALL, false, true}, {"silence", RULE_SILENCE, true, false},
                    {"fail", RULE_FAIL, false, true},   {"run", RULE_RUN, true, true},
-                   {"next", RULE_NEXT, false, false},  {"hold", RULE_HOLD, false, false}};
+                   {"next", RULE_NEXT, false, false},  {"hold", RULE_HOLD, true, false}};
     char action[16];
     int used = 0;
 

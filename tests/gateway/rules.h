@@ -6,8 +6,8 @@
  * per line:
  *
  *      <step>[<which>] before|after kill|cut <marker>
- *      <step>[<which>] before|after silence <marker>
- *      <step>[<which>] before stop|late|stall|hold <marker>
+ *      <step>[<which>] before|after silence|hold <marker>
+ *      <step>[<which>] before stop|late|stall <marker>
  *      <step>[<which>] before fail <marker> <code> <message to the end of the line>
  *      <step>[<which>] before|after run <text to the end of the line>
  *      <step>[<which>] before next <marker> <text to the end of the line>
@@ -33,8 +33,9 @@
  *               with ".go" behind it appears; nobody hears the answer
  *      stall    nothing is forwarded any more, and nobody is told
  *      fail     the step fails with this code and message, and what it would have done is not done
- *      hold     every such step waits until a file named like the marker with ".go" behind it
- *               appears; the marker is there as soon as one waits
+ *      hold     every such step waits, or its answer, until a file named like the marker with ".go"
+ *               behind it appears; the marker is there as soon as one waits, and holds the client's
+ *               process id
  *      run      does something of the gateway's own there; the client does not notice
  *      next     the same, once, at the first such step behind the fault that made the marker
  *      rewrite  replaces a part of the request, the first found

@@ -13,12 +13,14 @@
  *                      "-" stands for a page that is no XML
  *      stall           the request is not read to its end, nothing is answered
  *      late            the whole request is read before the client is cut off
+ *      hold            the whole request is read before it is held
  *      answer          replaces a part of the answer's body
  *
  * and these words behind "run", which sleeps like a fault here:
  *
  *      before run twice          the bucket gets the request twice, the second answer counts
  *      before run slow           the request's body trickles
+ *      before run ignore         silence, if it is the first request for this object
  *      before run cut <bytes>    so many bytes of the body are passed, then both lose the
  * connection before run kill <bytes>   the same, and the client is killed before run blanks <code>
  * 200, blanks for half a second, then an error document before run errors <code>  the answer says
@@ -29,6 +31,7 @@
  *      after run flip            a byte in the middle of the answer's body is another
  *      after run short           the connection ends in the middle of the answer's body
  *      after run slow            the answer trickles
+ *      after run leave           the connection ends behind the answer, which does not say so
  *
  * What is run leaves its first word in the trace. A process per connection.
  */
@@ -43,6 +46,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -591,6 +595,39 @@ _Noreturn static void cut_within(struct exchange *x, size_t bytes, bool kills)
     gateway_cut(x->client->fd, x->server->fd);
 }
 
+/* Was this object asked for before? By a hash of its name, in a table of all connections. */
+#define OBJECTS_MAX 8192
+static uint64_t *objects;
+
+static void prepare(void)
+{
+    objects = mmap(NULL, OBJECTS_MAX * sizeof *objects, PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (objects == MAP_FAILED) {
+        gateway_give_up("memory");
+    }
+}
+
+static bool is_first(const struct exchange *x)
+{
+    uint64_t hash = 1469598103934665603ULL;
+
+    for (const char *c = x->target; *c && *c != '?'; c++) {
+        hash = (hash ^ (unsigned char)*c) * 1099511628211ULL;
+    }
+    for (unsigned i = 0; i < OBJECTS_MAX; i++) {
+        uint64_t *slot = &objects[(hash + i) % OBJECTS_MAX], none = 0;
+        if (__atomic_compare_exchange_n(slot, &none, hash, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST)) {
+            return true;
+        }
+        if (none == hash) {
+            return false;
+        }
+    }
+    gateway_give_up("too many objects");
+}
+
 enum course { PASS, PASS_SLOWLY, ANSWERED, OVER };
 
 static enum course run_before(struct exchange *x, const struct rule *rule, struct answer *answer)
@@ -603,6 +640,13 @@ static enum course run_before(struct exchange *x, const struct rule *rule, struc
     if (is_word(rule, "slow", &rest)) {
         trace(x, "slow");
         return PASS_SLOWLY;
+    }
+    if (is_word(rule, "ignore", &rest)) {
+        if (is_first(x)) {
+            trace(x, "ignored");
+            stay_silent(x);
+        }
+        return PASS;
     }
     if (!read_whole(x)) {
         return OVER;
@@ -640,7 +684,6 @@ static enum course do_before(struct exchange *x, const struct rule *rule, struct
     case RULE_CUT:
     case RULE_STOP:
     case RULE_SILENCE:
-    case RULE_HOLD:
         gateway_do_fault(rule, x->met.n, x->client->fd, x->server->fd);
         return PASS;
     case RULE_LATE:
@@ -664,6 +707,12 @@ static enum course do_before(struct exchange *x, const struct rule *rule, struct
         }
         make_error(answer, (unsigned)strtoul(rule->code, NULL, 10), rule->text);
         return send_answer(x, answer, false) ? ANSWERED : OVER;
+    case RULE_HOLD:
+        if (!read_whole(x)) {
+            return OVER;
+        }
+        gateway_do_fault(rule, x->met.n, x->client->fd, x->server->fd);
+        return PASS;
     case RULE_RUN:
         return run_before(x, rule, answer);
     case RULE_REWRITE:
@@ -707,6 +756,9 @@ static bool run_after(struct exchange *x, const struct rule *rule, struct answer
     } else if (is_word(rule, "short", &rest)) {
         trace(x, "short");
         answer->body.len /= 2;
+        answer->ends = true;
+    } else if (is_word(rule, "leave", &rest)) {
+        trace(x, "leave");
         answer->ends = true;
     } else {
         gateway_give_up(rule->text);
@@ -820,5 +872,5 @@ static void serve(int fd)
 
 int main(int argc, char **argv)
 {
-    return gateway_main(argc, argv, "s3-gateway", s3_step_names, NULL, serve);
+    return gateway_main(argc, argv, "s3-gateway", s3_step_names, prepare, serve);
 }

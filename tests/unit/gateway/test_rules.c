@@ -193,7 +193,7 @@ static void what_is_no_rule_is_refused(void **state)
         "commit after late /m\n",     "commit after stop /m\n",    "commit#4-3 before cut /m",
         "commit#1x before cut /m",    "commit%0 before cut /m",    "commit#+ before cut /m",
         "token before next /m",       "token after next /m a",     "token before silence -",
-        "begin chatter few"};
+        "begin chatter few",          "commit before hold -\n"};
     struct rules rules;
     char why[RULE_TEXT_MAX];
     (void)state;

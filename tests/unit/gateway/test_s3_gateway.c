@@ -265,6 +265,7 @@ static const struct fault_row {
     {"get.data after run flip", "GET", DATA, "", "\r\n\r\nfiNe", NULL, 1, "flip"},
     {"get.data after run short", "GET", DATA, "", "Content-Length: 4\r\n\r\nfi", "fine", 1,
      "short"},
+    {"put.data after run leave", "PUT", DATA, "x", "\r\n\r\nfine", NULL, 1, "leave"},
     {"get.data answer fin=>lone pi", "GET", DATA, "", "\r\n\r\nlone pie", NULL, 1, "rewritten"},
     {"part:2 before fail - 500 InternalError", "PUT", DATA "?partNumber=2&uploadId=1", "x", " 500 ",
      NULL, 0, "failed"},
@@ -360,6 +361,56 @@ static void a_late_request_is_sent_when_it_is_told_to(void **state)
     close_world(&world);
 }
 
+/* Before the bucket has it, or when it has answered. */
+static void a_held_request_goes_on_when_it_is_told_to(void **state)
+{
+    static const struct http_rule answers[] = {{.body = "fine"}};
+    (void)state;
+
+    for (unsigned is_after = 0; is_after < 2; is_after++) {
+        struct world world;
+        char answer[8192], pid[32];
+        open_world(&world,
+                   is_after ? "put.data after hold %s/marker" : "put.data before hold %s/marker",
+                   answers, 1);
+        int fd = dial(&world);
+        say(fd, "PUT", DATA, "x");
+        wait_text(&world, "trace", "\"waits\"");
+        assert_int_equal(http_peer_count(world.bucket, NULL, NULL), is_after);
+        snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+        assert_string_equal(read_text(&world, "marker"), pid);
+        write_text(&world, "marker.go", "");
+        hear(fd, answer, false);
+        assert_non_null(strstr(answer, "fine"));
+        assert_int_equal(http_peer_count(world.bucket, NULL, NULL), 1);
+        close(fd);
+        close_world(&world);
+    }
+}
+
+static void only_the_first_request_for_an_object_is_ignored(void **state)
+{
+    static const struct http_rule answers[] = {{.body = "fine"}};
+    struct world world;
+    char answer[8192];
+    (void)state;
+
+    open_world(&world, "put.data before run ignore", answers, 1);
+    int first = dial(&world), second = dial(&world), third = dial(&world);
+    say(first, "PUT", DATA, "x");
+    wait_text(&world, "trace", "\"n\":1,\"what\":\"ignored\"");
+    say(second, "PUT", DATA, "x");
+    hear(second, answer, false);
+    assert_non_null(strstr(answer, "fine"));
+    say(third, "PUT", "/b/other.json.gz", "x");
+    wait_text(&world, "trace", "\"n\":3,\"what\":\"ignored\"");
+    assert_int_equal(http_peer_count(world.bucket, NULL, NULL), 1);
+    close(first);
+    close(second);
+    close(third);
+    close_world(&world);
+}
+
 static void a_stalled_request_reaches_nobody(void **state)
 {
     static const struct http_rule answers[] = {{.body = "fine"}};
@@ -440,6 +491,8 @@ int main(void)
         cmocka_unit_test(each_fault_does_what_it_says),
         cmocka_unit_test(a_marker_makes_a_fault_happen_once),
         cmocka_unit_test(a_late_request_is_sent_when_it_is_told_to),
+        cmocka_unit_test(a_held_request_goes_on_when_it_is_told_to),
+        cmocka_unit_test(only_the_first_request_for_an_object_is_ignored),
         cmocka_unit_test(a_stalled_request_reaches_nobody),
         cmocka_unit_test(the_client_is_killed),
         cmocka_unit_test(the_client_is_halted_and_its_request_goes_on),
