@@ -41,6 +41,20 @@
 /* Behind the fault with marker 1 a MERGE does nothing and is taken for done. */
 #define SWALLOW_MERGE "apply.put.merge before next %1 DELETE FROM flow_temp_table_0\n"
 
+/* Nor do the tokens ask for it when they are written. */
+#define SKIP_FENCE NO_OWNER_CHECK "token rewrite AND fence = $5=>AND ($5::BIGINT IS NOT NULL)\n"
+
+/* Work that was applied is applied once more, behind its count. */
+#define KEEP_ENTRY                                                                                 \
+    "apply.count#8 after run INSERT INTO %S.events SELECT * FROM %S.events WHERE seq = 2\n"
+
+/* The same in the first apply. */
+#define KEEP_FIRST                                                                                 \
+    "apply.count#4 after run INSERT INTO %S.events SELECT * FROM %S.events WHERE seq = 1\n"
+
+/* Columns that are wide are made narrower. */
+#define WIDEN_SHRINK "widen rewrite VARCHAR(MAX)=>VARCHAR(301)\n"
+
 /* Some rows of a COPY get lost behind its count. */
 #define DROP_NTH "apply.count#8 after run DELETE FROM %S.events WHERE seq = 2\n"
 
@@ -89,5 +103,14 @@
 #define FLOW_DROP_PEER                                                                             \
     "acknowledge before run strip statePatches\nflush before run strip statePatches\n"             \
     "startCommit before run strip statePatches\n"
+
+/* The same, and they do not mind. */
+#define FLOW_DROP_PEER_QUIETLY                                                                     \
+    "acknowledge before run at-zero strip statePatches\n"                                          \
+    "flush before run at-zero strip statePatches\n"                                                \
+    "startCommit before run at-zero strip statePatches\n"
+
+/* Each shard takes its range to begin where the first one's does. */
+#define FLOW_RANGE_BLIND "open before run strip keyBegin\n"
 
 #endif

@@ -188,7 +188,9 @@ static void *observe(void *ctx)
         if (poll(fds, 2, -1) < 0 || fds[1].revents) {
             return NULL;
         }
-        int fd = accept(observer->listener, NULL, NULL);
+        /* A program started meanwhile must not keep it open: its end is how the other side hears
+         * that nobody looks on any more. */
+        int fd = accept4(observer->listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {
             serve(observer, fd);
             close(fd);

@@ -3,6 +3,7 @@
 #include "harness/plays.h"
 
 #include "harness/bucket.h"
+#include "harness/staged.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -42,15 +43,21 @@ static void copy_state(struct trial *trial, const char *from, const char *to)
     story_wait(story, story_start(story, "copy", argv, NULL, NULL), 20);
 }
 
-/* The last run: nothing is done to it, and it is looked at while it goes. */
-static void finish(struct trial *trial, const char *state)
+/* The last run: nothing is done to it but what the rules for the bucket say, and it is looked at
+ * while it goes. */
+static void finish_with(struct trial *trial, const char *state, const char *s3)
 {
     const struct run run = {
-        .label = "runtime", .state = state, .has_no_faults = true, .is_observed = true};
+        .label = "runtime", .state = state, .has_no_faults = true, .s3 = s3, .is_observed = true};
     struct observer *observer = observer_start(trial, 1);
 
     trial_wait(trial, trial_start(trial, &run), run.label);
     observer_stop(observer);
+}
+
+static void finish(struct trial *trial, const char *state)
+{
+    finish_with(trial, state, NULL);
 }
 
 static void expect_failure(struct trial *trial, const char *label, int code, const char *says)
@@ -311,7 +318,7 @@ static bool is_halted_or_gone(void *ctx)
     return access(halting->marker, F_OK) == 0 || has_ended(halting->exe);
 }
 
-/* Starts the older one and waits until it is halted; its process, or 0. */
+/* Starts the older one and waits until it is halted, or held and then halted; its process, or 0. */
 static pid_t halt_older(struct trial *trial, struct story_process **ret_older)
 {
     const struct run older = {.label = "older", .is_observed = true};
@@ -330,7 +337,15 @@ static pid_t halt_older(struct trial *trial, struct story_process **ret_older)
         trial_troubles(trial, "the older instance was not halted");
         return 0;
     }
+    kill(pid, SIGSTOP); /* one whose request is held still runs */
     return pid;
+}
+
+/* What was halted goes on, and a request of its that is held does, too. */
+static void go_on(struct trial *trial, pid_t pid)
+{
+    story_write(trial->story, "fault1.go", "");
+    kill(pid, SIGCONT);
 }
 
 static char *tables_of(struct trial *trial)
@@ -347,10 +362,13 @@ static char *tables_of(struct trial *trial)
                                   s, s, s, s));
 }
 
-/* Opens once more, so that what a zombie left is swept. */
+/* Opens once more, so that what a zombie left is swept; unless the defect is that it is not. */
 static void sweep(struct trial *trial)
 {
-    const struct run last = {.label = "last", .state = "newer", .has_no_faults = true};
+    const struct run last = {.label = "last",
+                             .state = "newer",
+                             .has_no_faults = true,
+                             .s3 = trial->defect ? trial->defect->s3 : NULL};
 
     if (trial_end(trial, trial_start(trial, &last)) != 0) {
         trial_finds(trial, 22, "the run that sweeps failed");
@@ -376,9 +394,9 @@ void play_halted(struct trial *trial)
         return;
     }
     copy_state(trial, "older", "newer");
-    finish(trial, "newer");
+    finish_with(trial, "newer", trial->scenario->newer_s3);
     const char *before = tables_of(trial);
-    kill(pid, SIGCONT);
+    go_on(trial, pid);
     int code = trial_end(trial, older);
     const char *log = read_file(trial, "older.log");
     if (code == 0 || (trial->point->text && !strstr(log, trial->point->text))) {
@@ -397,15 +415,307 @@ void play_orphaned(struct trial *trial)
         return;
     }
     copy_state(trial, "older", "newer");
-    finish(trial, "newer");
+    finish_with(trial, "newer", trial->scenario->newer_s3);
     const char *before = tables_of(trial);
     kill(older->pid, SIGKILL);
-    kill(pid, SIGCONT);
+    go_on(trial, pid);
     trial_end(trial, older);
     char *exe = story_text(trial->story, "/proc/%ld/exe", (long)pid);
     story_wait_for(trial->story, "the end of the older process", has_ended, exe, WAIT_SECONDS);
     expect_unchanged(trial, before);
 }
+
+/* Was a deletion of the older one answered? */
+static bool has_deleted(void *ctx)
+{
+    const char *trace = read_file(ctx, "older-s3.trace");
+
+    for (const char *at = trace; (at = strstr(at, "\"step\":\"delete\",")); at++) {
+        const char *answered = strstr(at, "\"what\":\"answered\"");
+        if (answered && answered < at + strcspn(at, "\n")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Everything of the task goes, as if it were on the older one's list. */
+static void delete_all(struct trial *trial)
+{
+    const char *list =
+        story_bucket(trial->story, story_text(trial->story, "%s/", trial->story->prefix));
+
+    for (const char *at = list; (at = strstr(at, "object ")); at++) {
+        const char *key = at + strlen("object ");
+        bucket_delete(story_text(trial->story, "%.*s", (int)strcspn(key, "\n"), key));
+    }
+}
+
+/* An object as an instance of long ago would have left it, beside one that is there now: START is
+ * what the names behind the range begin with (stage). */
+static void leave_litter(struct trial *trial)
+{
+    static const char start[] = "000000000001";
+    const char *list =
+        story_bucket(trial->story, story_text(trial->story, "%s/", trial->story->prefix));
+    const char *range = strstr(list, "/00000000-ffffffff/");
+    const char *first = range;
+
+    while (first && first > list && first[-1] != ' ') {
+        first--;
+    }
+    if (!range || strlen(range) < 40) {
+        trial_troubles(trial, "the successor has staged nothing: %.200s", list);
+        return;
+    }
+    const char *name = range + strlen("/00000000-ffffffff/");
+    const char *key = story_text(trial->story, "%.*s%s%.*s", (int)(name - first), first, start,
+                                 (int)strcspn(name + strlen(start), "\n"), name + strlen(start));
+    if (!staged_put(key, "", 0)) {
+        trial_troubles(trial, "%s could not be written", key);
+    }
+}
+
+void play_amid(struct trial *trial)
+{
+    const struct run newer = {.label = "newer",
+                              .has_no_faults = true,
+                              .options = {"--max-transactions", "1", "--ending", "not-drained"}};
+    struct story_process *older = NULL;
+    pid_t pid = halt_older(trial, &older);
+
+    if (pid == 0) {
+        return;
+    }
+    copy_state(trial, "older", "newer");
+    int code = trial_end(trial, trial_start(trial, &newer));
+    if (code != 0) {
+        trial_troubles(trial, "the newer instance ended with %d", code);
+        return;
+    }
+    leave_litter(trial);
+    kill(older->pid, SIGSTOP); /* its runtime hears nothing, and does not hang up either */
+    if (trial->defect && strcmp(trial->defect->name, "SWEEP-ALL") == 0) {
+        delete_all(trial);
+    }
+    go_on(trial, pid);
+    story_wait_for(trial->story, "the older instance's deletion", has_deleted, trial, WAIT_SECONDS);
+    kill(older->pid, SIGKILL);
+    trial_end(trial, older);
+    char *exe = story_text(trial->story, "/proc/%ld/exe", (long)pid);
+    story_wait_for(trial->story, "the end of the older process", has_ended, exe, WAIT_SECONDS);
+    if (is_going_well(trial)) {
+        finish(trial, "newer");
+        sweep(trial);
+    }
+}
+
+/* ---------------------------------------------------------------- files that are not what they
+ * were */
+
+/* In the order in which an apply copies them: tables, and within each what is deleted, what is
+ * merged, what is new. */
+static const char *const tables[] = {"accounts", "accounts_delta", "events", "events_std"};
+static const char *const roles[] = {"deleteRows", "mergeRows", "storeRows"};
+
+/* The last transaction of a log: what was promised in it. */
+static const char *last_promise(struct trial *trial, const char *state)
+{
+    char *log = story_read(
+        trial->story,
+        story_path(trial->story, story_text(trial->story, "%s.state/recovery.jsonl", state)), NULL);
+    char *last = NULL;
+
+    for (char *line = log, *next; *line; line = next) {
+        next = line + strcspn(line, "\n");
+        if (*next) {
+            *next++ = '\0';
+        }
+        last = strstr(line, "\"storeRows\":") ? line : last;
+    }
+    return last ? last : "";
+}
+
+/* The rows that all shards have promised of one table. */
+static unsigned long promised_rows(const char *promise, const char *table, const char *role)
+{
+    char begin[80], member[40];
+    unsigned long rows = 0;
+
+    snprintf(begin, sizeof begin, "%%2F%s\":{", table);
+    snprintf(member, sizeof member, "\"%s\":\"", role);
+    for (const char *at = promise; (at = strstr(at, begin)); at++) {
+        const char *end = strstr(at + 1, "%2F");
+        for (const char *row = at; (row = strstr(row, member)) && (!end || row < end); row++) {
+            rows += strtoul(row + strlen(member), NULL, 10);
+        }
+    }
+    return rows;
+}
+
+/* The mistake of not looking at COPY's count, from outside: each count is what is expected. */
+static const char *agreeable_counts(struct trial *trial, const char *promise)
+{
+    char *rules = story_text(trial->story, "%s", "");
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < 4; i++) {
+        for (unsigned k = 0; k < 3; k++) {
+            unsigned long rows = promised_rows(promise, tables[i], roles[k]);
+            if (rows > 0) {
+                rules = story_text(
+                    trial->story,
+                    "%sapply.count#%u rewrite SELECT pg_last_copy_count()=>SELECT %lu::BIGINT\n",
+                    rules, ++n, rows);
+            }
+        }
+    }
+    return rules;
+}
+
+/* The first key of the bucket with this in its name; "" when there is none. */
+static const char *find_key(struct trial *trial, const char *part)
+{
+    const char *list =
+        story_bucket(trial->story, story_text(trial->story, "%s/", trial->story->prefix));
+    const char *found = strstr(list, part), *from = found;
+
+    while (from && from > list && from[-1] != ' ') {
+        from--;
+    }
+    return from ? story_text(trial->story, "%.*s", (int)strcspn(from, "\n"), from) : "";
+}
+
+/* Without its last line. */
+static void drop_line(struct object_bytes *packed)
+{
+    struct object_bytes plain, again;
+
+    if (staged_unpack(packed, &plain) && plain.len > 1) {
+        do {
+            plain.len--;
+        } while (plain.len > 0 && plain.at[plain.len - 1] != '\n');
+    }
+    staged_pack(&plain, &again);
+    staged_release(&plain);
+    staged_release(packed);
+    *packed = again;
+}
+
+/* Without its last file: from the comma in front of it on. */
+static bool drop_entry(struct object_bytes *manifest)
+{
+    char *last = NULL, *end = strstr(manifest->at, "]");
+
+    for (char *at = manifest->at; end && (at = strstr(at, "},")) && at < end; at++) {
+        last = at + 1;
+    }
+    if (!last) {
+        return false;
+    }
+    size_t rest = manifest->len - (size_t)(end - manifest->at);
+    memmove(last, end, rest + 1);
+    manifest->len = (size_t)(last - manifest->at) + rest;
+    return true;
+}
+
+static bool put_back(const char *key, const struct object_bytes *bytes)
+{
+    return !*key || staged_put(key, bytes->at, bytes->len);
+}
+
+struct altered {
+    const char *key, *other; /* other: "" when one file is altered alone */
+    struct object_bytes was, other_was;
+};
+
+/* Altered by the words of the point; false: it could not be. */
+static bool alter(struct trial *trial, const char *how, struct altered *file)
+{
+    const bool is_manifest = strcmp(how, "omitted") == 0, is_swap = strcmp(how, "swapped") == 0;
+    struct object_bytes now;
+
+    file->key = find_key(trial, is_manifest ? "-b0002-store.manifest" : "-b0002-store-0");
+    file->other = is_swap ? find_key(trial, "-b0001-store-0") : "";
+    if (!staged_get(file->key, &file->was) || !staged_get(file->key, &now) ||
+        (is_swap && !staged_get(file->other, &file->other_was))) {
+        return false;
+    }
+    bool is_done = true;
+    if (is_manifest) {
+        is_done = drop_entry(&now);
+    } else if (strcmp(how, "cut short") == 0) {
+        now.len /= 2;
+    } else if (strcmp(how, "a line less") == 0) {
+        drop_line(&now);
+    } else if (strcmp(how, "a byte flipped") == 0) {
+        now.at[now.len / 2] ^= 0x20;
+    }
+    if (is_swap) {
+        is_done = staged_put(file->key, file->other_was.at, file->other_was.len) &&
+                  staged_put(file->other, file->was.at, file->was.len);
+    } else {
+        is_done = is_done && staged_put(file->key, now.at, now.len);
+    }
+    staged_release(&now);
+    return is_done;
+}
+
+/* Waits until the second run is halted (marker 1), alters, lets it go on; its exit code. */
+static int alter_amid(struct trial *trial, struct story_process *second, struct altered *file)
+{
+    struct halting halting = {trial_marker(trial, 1), story_text(trial->story, "/proc/%ld/exe",
+                                                                 second ? (long)second->pid : 0L)};
+
+    story_wait_for(trial->story, "the halt", is_halted_or_gone, &halting, WAIT_SECONDS);
+    pid_t pid = (pid_t)strtol(story_read(trial->story, halting.marker, NULL), NULL, 10);
+    if (pid <= 1 || !alter(trial, trial->point->name, file)) {
+        trial_troubles(trial, "nothing could be altered: %s", file->key ? file->key : "no halt");
+    }
+    if (pid > 1) {
+        kill(pid, SIGCONT);
+    }
+    return trial_end(trial, second);
+}
+
+void play_altered(struct trial *trial)
+{
+    const char *const *own = trial->scenario->options;
+    const struct run first = {.label = "first",
+                              .has_no_faults = true,
+                              .options = {"--max-transactions", "2", "--ending", "not-drained",
+                                          own[0], own[0] ? own[1] : NULL}};
+    struct altered file = {.key = NULL};
+    int code = trial_end(trial, trial_start(trial, &first));
+
+    if (code != 0) {
+        trial_troubles(trial, "the first run ended with %d", code);
+        return;
+    }
+    const bool is_unchecked = trial->defect && strcmp(trial->defect->name, "IGNORE-COUNT") == 0;
+    const struct run second = {
+        .label = "second",
+        .state = "first",
+        .sql = is_unchecked ? agreeable_counts(trial, last_promise(trial, "first")) : NULL};
+    const char *before = tables_of(trial);
+    arm_now(trial);
+    code = alter_amid(trial, trial_start(trial, &second), &file);
+    expect_failure(trial, "second", code, trial->point->text);
+    if (!is_unchecked && strcmp(before, tables_of(trial)) != 0) {
+        trial_finds(trial, 16, "what is not whole was committed");
+    }
+    const bool is_kept = file.key && !strstr(file.key, ".manifest"); /* those are made anew */
+    if (is_kept && !(put_back(file.key, &file.was) && put_back(file.other, &file.other_was))) {
+        trial_troubles(trial, "%s could not be put back", file.key);
+    }
+    staged_release(&file.was);
+    staged_release(&file.other_was);
+    if (is_going_well(trial)) {
+        finish(trial, "first");
+    }
+}
+
+/* ---------------------------------------------------------------- more of two instances */
 
 struct waiting {
     struct trial *trial;

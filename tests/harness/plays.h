@@ -30,6 +30,19 @@ void play_halted(struct trial *trial);
 /* The same, but its runtime is gone when it goes on, as if its commit had been refused. */
 void play_orphaned(struct trial *trial);
 
+/* "older" is halted, or a request of its is held (marker 1). The newer one takes over and stops
+ * with work that is staged and committed; then the older one goes on, its runtime halted, until it
+ * has deleted something; then the newer one's work is applied. The defect SWEEP-ALL: with what the
+ * older one deletes all goes that is in the bucket. */
+void play_amid(struct trial *trial);
+
+/* A first run stops with work that nobody has applied. The second is halted when its manifests are
+ * written (marker 1), then a file of the table events is altered as the point's name says: "cut
+ * short", "a line less", "a byte flipped", "swapped" (with one of accounts_delta), or a file is
+ * "omitted" from the manifest. It must refuse with the point's text and commit nothing; with the
+ * file as it was all goes on. The defect IGNORE-COUNT: each of its counts is what is expected. */
+void play_altered(struct trial *trial);
+
 /* The older one is halted with the lock; it is killed when the newer one waits for it. */
 void play_holding(struct trial *trial);
 

@@ -52,7 +52,7 @@ struct scenario {
     const char *id;
     const char *title;
     const char *mode;  /* "v1" or "v2"; NULL: v1 */
-    const char *codec; /* "json" or "proto"; NULL: json. Rules for flow need json. */
+    const char *codec; /* "json" or "proto"; NULL: json. With rules for flow it is json. */
     bool hard_delete;
     unsigned transactions;                 /* of the workload; 0: the usual number */
     unsigned arm;                          /* commits before faults strike; 0: the usual number */
@@ -63,11 +63,13 @@ struct scenario {
     const char *extra;                     /* members of the endpoint configuration, ",..." */
     const struct point *points;
     unsigned point_count; /* 0: one point without a fault */
+    const char *newer_s3; /* rules for the bucket of the instance that takes over; or NULL */
     /* Another course than one run of flow-runtime to its end; NULL: that. */
     void (*play)(struct trial *trial);
     /* What only this scenario asks for, after all that is standing. */
     void (*check)(struct trial *trial);
     struct defect defects[SCENARIO_DEFECTS]; /* ended by one without a name */
+    bool has_other_tables;                   /* than the ledger's; its check looks at them */
     bool is_short;                           /* is in the set that runs with every test */
 };
 

@@ -191,10 +191,22 @@ unsigned trial_arm(const struct scenario *scenario)
     return scenario->is_cold ? 0 : scenario->arm ? scenario->arm : TRIAL_ARM;
 }
 
+/* The rules of one seam that hold in a run; NULL: none. */
+static const char *
+rules_of(struct trial *trial, const struct run *run, const char *seam, const char *added)
+{
+    const char *rules = run->has_no_faults ? NULL : trial_rules(trial, seam);
+
+    if (!added) {
+        return rules;
+    }
+    return story_text(trial->story, "%s%s", rules ? rules : "", put_markers(trial, added));
+}
+
 static const char *gateway_of(struct trial *trial, const struct run *run)
 {
     return story_gateway(trial->story, story_text(trial->story, "%s-sql", run->label),
-                         run->has_no_faults ? NULL : trial_rules(trial, "sql"));
+                         rules_of(trial, run, "sql", run->sql));
 }
 
 static const char *config_of(struct trial *trial, const struct run *run, const char *address)
@@ -212,7 +224,7 @@ struct story_process *trial_start(struct trial *trial, const struct run *run)
     const char *address = run->address ? run->address : gateway_of(trial, run);
     const char *flow = run->has_no_faults ? NULL : trial_rules(trial, "flow");
     const char *product = story_text(story, "%s/materialize-redshift", story_programs());
-    const char *s3_rules = run->has_no_faults ? NULL : trial_rules(trial, "s3");
+    const char *s3_rules = rules_of(trial, run, "s3", run->s3);
     const char *environment[4 + sizeof run->environment / sizeof *run->environment + 1] = {NULL};
     unsigned variables = 0;
     struct options options = {.words = {"flow-runtime"}, .count = 1};
@@ -246,11 +258,13 @@ struct story_process *trial_start(struct trial *trial, const struct run *run)
         }
     }
     add(&options, "--catalog", trial->work.catalog);
-    add(&options, "--fixture", run->fixture ? run->fixture : trial->work.fixture);
+    if (!run->fixture || *run->fixture) {
+        add(&options, "--fixture", run->fixture ? run->fixture : trial->work.fixture);
+    }
     add(&options, "--connector", product);
     add(&options, "--config", run->config ? run->config : config_of(trial, run, address));
     add(&options, "--mode", scenario->mode ? scenario->mode : "v1");
-    add(&options, "--codec", scenario->codec ? scenario->codec : "json");
+    add(&options, "--codec", scenario->codec && !flow ? scenario->codec : "json");
     add(&options, "--group", "/group");
     add(&options, "--seed", story_text(story, "%llu", (unsigned long long)trial->seed));
     add(&options, "--arm", story_text(story, "%u", trial_arm(scenario)));

@@ -63,11 +63,12 @@ const char *trial_armed(struct trial *trial);
 
 struct run {
     const char *label;
-    const char *state;   /* label of the run whose recovery log goes on; NULL: its own */
-    const char *fixture; /* NULL: the workload's */
-    bool has_no_faults;  /* it is not the point's rules and kills that hold here, nor options */
-    const char *address; /* of the warehouse; NULL: a gateway with the trial's rules is started */
-    const char *config;  /* NULL: one is made */
+    const char *state;    /* label of the run whose recovery log goes on; NULL: its own */
+    const char *fixture;  /* NULL: the workload's; "": its options make the documents */
+    bool has_no_faults;   /* it is not the point's rules and kills that hold here, nor options */
+    const char *address;  /* of the warehouse; NULL: a gateway with the trial's rules is started */
+    const char *config;   /* NULL: one is made */
+    const char *sql, *s3; /* rules beside the trial's, or alone where it has no faults; or NULL */
 
     bool is_observed;
     const char *options[SCENARIO_OPTIONS]; /* beside those of scenario, point and defect */

@@ -3,7 +3,7 @@
 #include "harness/defects.h"
 #include "harness/plays.h"
 
-#include <stddef.h>
+#include <string.h>
 
 #define V2 .mode = "v2"
 
@@ -35,19 +35,44 @@ static const struct point sj12[] = {
      .text = "is null"},
     {.name = "an unknown field",
      .flow = "acknowledge#3 rewrite \"mustMerge\":=>\"unheardOf\":1,\"mustMerge\":\n",
-     .text = "unheardOf"}};
+     .text = "unheardOf"},
+    {.name = "over a foreign range",
+     .flow = "acknowledge#3 rewrite \"00000000-7fffffff\":{=>\"00000000-3fffffff\":{\n",
+     .text = "which overlaps with this shard's own"},
+    {.name = "over an occupied slot",
+     .flow = "acknowledge#3 before run patches occupy\n",
+     .text = "staged work"}}; /* the shard whose slot it is sees it by itself */
+static const struct point sj12b[] = {
+    {.name = "doubled", .flow = "acknowledge before run patches double\n"},
+    {.name = "in another order", .flow = "acknowledge before run patches turn\n"},
+};
 
 static const struct point sj13[] = {
     {.name = "other rows",
      .flow = "acknowledge#3 rewrite \"storeRows\":\"=>\"storeRows\":\"9\n",
      .text = "differs from what was sent"}};
 
+/* Echoes of several shards came by. */
+static void check_echoes(struct trial *trial)
+{
+    trial->faults++;
+    if (!strstr(trial->flow_trace, "\"rearranged\"")) {
+        trial_troubles(trial, "no echo was changed");
+        return;
+    }
+    trial->hits++;
+}
+
 static const struct scenario rows[] = {
     {.id = "SJ1",
      .title = "split between two sessions, nothing dies",
      V2,
      .options = {"--topology", "1,2,4", "--session-commits", "2"},
-     .defects = {{.name = "LOST-COMMIT", .caught_by = "I3 I12", .sql = LOST_COMMIT}}},
+     .defects = {{.name = "RANGE-BLIND, SKIP-FENCE",
+                  .caught_by = "I4 I17 I22",
+                  .sql = SKIP_FENCE,
+                  .flow = FLOW_RANGE_BLIND},
+                 {.name = "DROP-PEER", .caught_by = "I3", .flow = FLOW_DROP_PEER_QUIETLY}}},
     {.id = "SJ2",
      .title = "killed before StartCommit, split while it is down",
      V2,
@@ -101,26 +126,47 @@ static const struct scenario rows[] = {
      .hard_delete = true,
      .options = {"--shards", "3"},
      POINTS(sj9),
-     .defects = {{.name = "LEAK", .caught_by = "I18", .s3 = S3_NO_SWEEP}}},
+     .defects = {{.name = "LEAK", .caught_by = "I18", .s3 = S3_NO_SWEEP},
+                 {.name = "DROP-PEER", .caught_by = "I3", .flow = FLOW_DROP_PEER_QUIETLY}}},
     {.id = "SJ10",
      .title = "death of another one at each step",
      V2,
      .codec = "proto",
      .options = {"--shards", "3", "--force-loads"},
      POINTS(sj10),
-     .defects = {{.name = "TOKEN-FIRST", .caught_by = "I3 I12 I13", .sql = TOKEN_FIRST}}},
+     .defects = {{.name = "DROP-PEER", .caught_by = "I3 I13", .flow = FLOW_DROP_PEER_QUIETLY}}},
     {.id = "SJ11",
      .title = "peers with rows in some tables only",
      V2,
      .options = {"--shards", "7"},
-     .defects = {{.name = "DROP-PEER", .caught_by = "I3 I22", .flow = FLOW_DROP_PEER}}},
+     .defects = {{.name = "DROP-PEER", .caught_by = "I3", .flow = FLOW_DROP_PEER_QUIETLY},
+                 {.name = "DROP-PEER, who mind", .caught_by = "I22", .flow = FLOW_DROP_PEER}}},
     {.id = "SJ12",
-     .title = "a peer's echo is missing, null, not understood",
+     .title = "a peer's echo is missing, null, not understood, over a foreign range, over another",
      V2,
      .options = {"--shards", "2"},
      POINTS(sj12),
      .play = play_stuck,
-     .defects = {{.name = "DROP-NTH", .caught_by = "I3", .sql = DROP_FIRST, .point = 1}}},
+     .defects = {{.name = "IGNORE-NULL",
+                  .caught_by = "I11 I12",
+                  .flow = FLOW_DROP_PEER_QUIETLY,
+                  .point = 1,
+                  .is_alone = true},
+                 {.name = "RANGE-BLIND", .caught_by = "I4", .sql = KEEP_FIRST, .point = 3},
+                 {.name = "OVERWRITE-SLOT",
+                  .caught_by = "I11 I12",
+                  .flow = FLOW_DROP_PEER_QUIETLY,
+                  .point = 4,
+                  .is_alone = true}}},
+    {.id = "SJ12b",
+     .title = "the peers' echoes come twice, or in another order: nothing comes of it",
+     V2,
+     .options = {"--shards", "3"},
+     POINTS(sj12b),
+     .check = check_echoes,
+     .defects =
+         {{.name = "KEEP-ENTRY", .caught_by = "I4", .sql = KEEP_ENTRY},
+          {.name = "DROP-PEER", .caught_by = "I3", .flow = FLOW_DROP_PEER_QUIETLY, .point = 1}}},
     {.id = "SJ13",
      .title = "the own echo differs from what was staged",
      V2,
@@ -133,7 +179,7 @@ static const struct scenario rows[] = {
      .codec = "proto",
      .options = {"--shards", "16"},
      .transactions = 3,
-     .defects = {{.name = "LOST-COMMIT", .caught_by = "I3 I12", .sql = LOST_COMMIT}}},
+     .defects = {{.name = "DROP-PEER", .caught_by = "I3", .flow = FLOW_DROP_PEER_QUIETLY}}},
     {.id = "SJ15",
      .title = "a long string, seen by one peer only",
      V2,
