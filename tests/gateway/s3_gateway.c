@@ -561,6 +561,7 @@ _Noreturn static void stay_silent(struct exchange *x)
 
     while (poll(&gone, 1, -1) < 0) {
     }
+    trace(x, "given up");
     _exit(0);
 }
 

@@ -205,10 +205,10 @@ static const struct point late[] = {
 #define LARGE "130,1000000"
 #define LARGE_ROWS "130|130|8519550\n"
 /* More than may wait in memory, and how much memory there is. */
-#define FLOOD "130,1000000"
-#define FLOOD_ROWS LARGE_ROWS
+#define FLOOD "700,60000"
+#define FLOOD_ROWS "700|700|"
 #define FLOOD_LIMIT "41943040"
-#define FLOOD_PEAK_KIB (72 * 1024)
+#define FLOOD_PEAK_KIB (64 * 1024)
 
 static struct story_process *start_large(struct trial *trial, const struct run *run)
 {
@@ -216,7 +216,7 @@ static struct story_process *start_large(struct trial *trial, const struct run *
     return trial_start(trial, run);
 }
 
-/* wanted: rows, keys, and characters of all payloads. */
+/* wanted: rows, keys, and characters of all payloads, or the beginning of that. */
 static void check_many(struct trial *trial, const char *wanted)
 {
     const char *rows = story_query(
@@ -225,7 +225,7 @@ static void check_many(struct trial *trial, const char *wanted)
                                  "%s.many",
                                  trial->story->schema));
 
-    if (strcmp(rows, wanted) != 0) {
+    if (strncmp(rows, wanted, strlen(wanted)) != 0) {
         unsigned long got = strtoul(rows, NULL, 10), due = strtoul(wanted, NULL, 10);
         trial_finds(trial,
                     got > due   ? 4
@@ -284,21 +284,12 @@ static const struct point large[] = {
 
 /* ---------------------------------------------------------------- silence */
 
-/* Since first requests get no answer, the first answer to one that was ignored is to a second. */
-static bool is_asked_again(void *ctx)
+static bool is_given_up(void *ctx)
 {
     struct trial *trial = ctx;
-    const char *at =
-        strstr(story_read(trial->story, story_path(trial->story, "runtime-s3.trace"), NULL),
-               "\"ignored\"");
 
-    for (; at && (at = strstr(at, "\"step\":\"put.data\"")); at++) {
-        const char *answered = strstr(at, "\"answered\"");
-        if (answered && answered < at + strcspn(at, "\n")) {
-            return true;
-        }
-    }
-    return false;
+    return strstr(story_read(trial->story, story_path(trial->story, "runtime-s3.trace"), NULL),
+                  "\"given up\"") != NULL;
 }
 
 /* Validate writes into the bucket, too. */
@@ -311,7 +302,7 @@ static bool is_opening(void *ctx)
 }
 
 /* No file gets an answer to its first request, so that all that may wait waits, until the first
- * is sent anew; from then on all is well. */
+ * request is given up; from then on all is well. */
 static void play_flood(struct trial *trial)
 {
     const bool is_unbounded = trial->defect && strcmp(trial->defect->name, "UNBOUNDED") == 0;
@@ -324,7 +315,7 @@ static void play_flood(struct trial *trial)
     struct story_process *process = start_large(trial, &run);
     story_wait_for(trial->story, "the opening", is_opening, trial, 60);
     story_write(trial->story, "armed", "");
-    story_wait_for(trial->story, "a second attempt", is_asked_again, trial, 120);
+    story_wait_for(trial->story, "an end of patience", is_given_up, trial, 120);
     unlink(trial_armed(trial));
     trial_wait(trial, process, run.label);
     if (!story_is_well(trial->story)) {
