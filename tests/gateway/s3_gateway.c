@@ -20,7 +20,7 @@
  *
  *      before run twice          the bucket gets the request twice, the second answer counts
  *      before run slow           the request's body trickles
- *      before run ignore         silence, if it is the first request for this object
+ *      before run ignore         no answer, if it is the first request for this object
  *      before run cut <bytes>    so many bytes of the body are passed, then both lose the
  * connection before run kill <bytes>   the same, and the client is killed before run blanks <code>
  * 200, blanks for half a second, then an error document before run errors <code>  the answer says
@@ -642,15 +642,15 @@ static enum course run_before(struct exchange *x, const struct rule *rule, struc
         trace(x, "slow");
         return PASS_SLOWLY;
     }
+    if (!read_whole(x)) {
+        return OVER;
+    }
     if (is_word(rule, "ignore", &rest)) {
         if (is_first(x)) {
             trace(x, "ignored");
             stay_silent(x);
         }
         return PASS;
-    }
-    if (!read_whole(x)) {
-        return OVER;
     }
     if (is_word(rule, "twice", &rest)) {
         trace(x, "twice");
