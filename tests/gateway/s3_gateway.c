@@ -21,16 +21,19 @@
  *      before run twice          the bucket gets the request twice, the second answer counts
  *      before run slow           the request's body trickles
  *      before run ignore         no answer, if it is the first request for this object
- *      before run cut <bytes>    so many bytes of the body are passed, then both lose the
- * connection before run kill <bytes>   the same, and the client is killed before run blanks <code>
- * 200, blanks for half a second, then an error document before run swallow        the answer of
- * success; the bucket is not asked before run errors <code>  the answer says so of each key of a
- * deletion; nothing is deleted after run errors <code>   the same, and all are deleted after run
- * fail <status> <code>   the bucket has done it, the answer says that it has not after run etag the
- * answer bears the ETag of something else after run no-etag         ... none after run flip a byte
- * in the middle of the answer's body is another after run short           the connection ends in
- * the middle of the answer's body after run slow            the answer trickles after run leave the
- * connection ends behind the answer, which does not say so
+ *      before run cut <bytes>    so many bytes of the body are passed, then both lose the line
+ *      before run kill <bytes>   the same, and the client is killed
+ *      before run blanks <code>  200, blanks for half a second, then an error document
+ *      before run swallow        the answer of success; the bucket is not asked
+ *      before run errors <code>  the answer says so of each key of a deletion; none is deleted
+ *      after run errors <code>   the same, and all are deleted
+ *      after run fail <status> <code>   it is done, and the answer says that it is not
+ *      after run etag            the answer bears the ETag of something else
+ *      after run no-etag         ... none
+ *      after run flip            a byte in the middle of the answer's body is another
+ *      after run short           the connection ends in the middle of the answer's body
+ *      after run slow            the answer trickles
+ *      after run leave           the connection ends behind the answer, which does not say so
  *
  * What is run leaves its first word in the trace. A process per connection.
  */

@@ -573,19 +573,6 @@ static const char *agreeable_counts(struct trial *trial, const char *promise)
     return rules;
 }
 
-/* The first key of the bucket with this in its name; "" when there is none. */
-static const char *find_key(struct trial *trial, const char *part)
-{
-    const char *list =
-        story_bucket(trial->story, story_text(trial->story, "%s/", trial->story->prefix));
-    const char *found = strstr(list, part), *from = found;
-
-    while (from && from > list && from[-1] != ' ') {
-        from--;
-    }
-    return from ? story_text(trial->story, "%.*s", (int)strcspn(from, "\n"), from) : "";
-}
-
 /* Without its last line. */
 static void drop_line(struct object_bytes *packed)
 {
@@ -621,7 +608,7 @@ static bool drop_entry(struct object_bytes *manifest)
 
 static bool put_back(const char *key, const struct object_bytes *bytes)
 {
-    return !*key || staged_put(key, bytes->at, bytes->len);
+    return !key || !*key || staged_put(key, bytes->at, bytes->len);
 }
 
 struct altered {
@@ -637,8 +624,8 @@ static bool alter(struct trial *trial, const char *how, struct altered *file)
 
     file->key = find_key(trial, is_manifest ? "-b0002-store.manifest" : "-b0002-store-0");
     file->other = is_swap ? find_key(trial, "-b0001-store-0") : "";
-    if (!staged_get(file->key, &file->was) || !staged_get(file->key, &now) ||
-        (is_swap && !staged_get(file->other, &file->other_was))) {
+    if (!file->key || !file->other || !staged_get(file->key, &file->was) ||
+        !staged_get(file->key, &now) || (is_swap && !staged_get(file->other, &file->other_was))) {
         return false;
     }
     bool is_done = true;
