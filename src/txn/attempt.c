@@ -46,6 +46,9 @@ struct attempt {
     struct error *failure; /* of this try, while it is cleaned up after */
     struct timer *timer;
     unsigned at; /* the statement that runs */
+    /* What COPY counted, in this try, and in an earlier one whose COMMIT nobody answered. It
+     * becomes a figure when it is in the tables: the rows of a try that failed are copied again. */
+    uint64_t counted_rows, doubtful_rows;
     struct s3_keys_wait keys;
     unsigned keys_number; /* of those in its texts */
     uint64_t at_began_ms;
@@ -101,8 +104,8 @@ static void count_statement(struct attempt *self, const struct plan_note *note)
 
     self->at++;
     self->at_began_ms = now;
-    if (figures && note->step == PLAN_COUNT) {
-        figures->checked_rows += note->expected_rows; /* another number is an error */
+    if (note->step == PLAN_COUNT) {
+        self->counted_rows += note->expected_rows; /* another number is an error */
     }
     if (self->hooks.retry != FIGURE_RETRY_apply) {
         return;
@@ -129,6 +132,13 @@ static struct error *take_result(void *ctx, unsigned index, int64_t tag_rows)
 
     count_statement(self, &self->plan->notes[index]);
     return self->hooks.on_result ? self->hooks.on_result(self->hooks.ctx, index, tag_rows) : NULL;
+}
+
+static void count_rows(struct attempt *self, uint64_t rows)
+{
+    if (self->txn->options.figures) {
+        self->txn->options.figures->checked_rows += rows;
+    }
 }
 
 /* ---------------------------------------------------------------- steps */
@@ -166,6 +176,7 @@ static void start_running(struct attempt *self)
         (void)s3_keys(self->txn->options.s3, &self->keys_number);
     }
     self->at = 0;
+    self->counted_rows = 0;
     self->at_began_ms = loop_now_ms(self->txn->loop);
     op_reply_expect(&self->reply, &self->op);
     pgc_run(self->txn->link.conn, &batch, op_reply_done, &self->reply);
@@ -176,6 +187,9 @@ static void give_up(struct attempt *self)
 {
     struct error *err = self->failure;
 
+    if (self->hooks.was_applied && self->hooks.was_applied(self->hooks.ctx)) {
+        count_rows(self, self->doubtful_rows);
+    }
     self->failure = NULL;
     op_fail(&self->op, err);
     op_finish(&self->op);
@@ -239,8 +253,12 @@ static void after_running(struct attempt *self, struct error *err)
     struct pgc_batch batch = {.statements = &rollback, .count = 1};
 
     if (!err) {
+        count_rows(self, self->counted_rows);
         op_finish_won(&self->op);
         return;
+    }
+    if (self->at + 1 == self->plan->count) {
+        self->doubtful_rows = self->counted_rows;
     }
     renew_keys(self, err);
     self->failure = err;

@@ -542,10 +542,26 @@ static struct error *prepare(void *ctx, unsigned number)
     return make_plan(self);
 }
 
+static bool all_are_applied(const struct commit_op *self)
+{
+    for (unsigned i = 0; i < self->selected.count; i++) {
+        if (!self->is_applied[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool may_retry(void *ctx)
 {
     const struct commit_op *self = ctx;
     return self->verdict == VERDICT_NONE;
+}
+
+static bool was_applied(void *ctx)
+{
+    const struct commit_op *self = ctx;
+    return self->verdict == VERDICT_APPLIED && all_are_applied(self);
 }
 
 static struct names copied_files(void *ctx, unsigned binding)
@@ -570,6 +586,7 @@ static void start_attempt(struct commit_op *self)
         .on_result = take_result,
         .prepare = prepare,
         .may_retry = may_retry,
+        .was_applied = was_applied,
         .copied_files = copied_files,
         .retry_message = "applying staged work failed, trying again",
         .retry = FIGURE_RETRY_apply,
@@ -578,16 +595,6 @@ static void start_attempt(struct commit_op *self)
     op_reply_expect(&self->reply, &self->op);
     self->attempt = attempt_start(self->txn, &self->plan, &hooks, op_reply_done, &self->reply);
     op_set_state(&self->op, COMMIT_ATTEMPTING);
-}
-
-static bool all_are_applied(const struct commit_op *self)
-{
-    for (unsigned i = 0; i < self->selected.count; i++) {
-        if (!self->is_applied[i]) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* An earlier COMMIT of ours, or of the instance before us, reached the server although its answer

@@ -321,6 +321,8 @@ struct attempt_hooks {
     struct error *(*prepare)(void *ctx, unsigned number);
     /* May a failure that would pass by itself be followed by another try? */
     bool (*may_retry)(void *ctx);
+    /* Did the failure say that an earlier try had done it all? NULL: that cannot be. */
+    bool (*was_applied)(void *ctx);
     /* What the COPY for this binding read, for the explanation of its failure. */
     struct names (*copied_files)(void *ctx, unsigned binding);
     const char *retry_message; /* logged when another try follows */
