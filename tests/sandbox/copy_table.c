@@ -30,11 +30,15 @@ enum {
     FIELDS
 };
 
+/* A domain that was made after the transaction's snapshot has no row in pg_type yet for a query,
+ * but PostgreSQL knows its name. */
 static const char catalog_query[] =
     "SELECT c.oid, c.relkind, n.nspname, c.relname, pg_catalog.pg_has_role(c.relowner, 'USAGE'),"
     " c.relpersistence <> 't' AND"
     " pg_catalog.has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'),"
-    " a.attname, redshift_sys.full_name(a.attname), t.typname, a.atttypmod, a.attnotnull,"
+    " a.attname, redshift_sys.full_name(a.attname), COALESCE(t.typname,"
+    " pg_catalog.regexp_replace(pg_catalog.format_type(a.atttypid, NULL), '^.*[.]', '')),"
+    " a.atttypmod, a.attnotnull,"
     " a.attidentity <> '' OR a.attgenerated <> '',"
     " (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user),"
     " pg_catalog.pg_backend_pid(), pg_catalog.txid_current(), pg_catalog.current_database()"
@@ -42,7 +46,7 @@ static const char catalog_query[] =
     " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
     " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0"
     " AND NOT a.attisdropped"
-    " JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid"
+    " LEFT JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid"
     " WHERE c.oid = pg_catalog.to_regclass(";
 
 static char *copy_text(const char *text)

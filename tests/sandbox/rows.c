@@ -99,8 +99,8 @@ static void put_number(const char *at, size_t size, struct bytes *out)
         is_integer &= at[i] != '.' && at[i] != 'e' && at[i] != 'E';
     }
     const char *first = at + (*at == '-');
-    bool is_wide =
-        digits > DIGITS || (digits == DIGITS && memcmp(first, "9223372036854775807", DIGITS) > 0);
+    const char *most = first > at ? "9223372036854775808" : "9223372036854775807";
+    bool is_wide = digits > DIGITS || (digits == DIGITS && memcmp(first, most, DIGITS) > 0);
     if (!is_integer || !is_wide || size >= sizeof text * 16) {
         bytes_put(out, at, size);
         return;
