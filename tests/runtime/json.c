@@ -1,6 +1,7 @@
 /* JSON trees: reading, building, comparing by value, writing. Pure; knows nothing of Flow. */
 #include "json.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -835,13 +836,57 @@ bool fr_json_equal(const struct fr_json *left, const struct fr_json *right)
     return fr_json_compare(left, right) == 0;
 }
 
+/* U+0000 comes back as U+FFFD, and of a long string the first 65,535 bytes in whole characters. */
+static bool is_text_stored(const struct fr_json *left, const struct fr_json *right)
+{
+    enum { MOST = 65535 };
+    static const char replacement[] = "\xef\xbf\xbd";
+    struct fr_buf text = {0};
+
+    for (uint32_t i = 0; i < left->count; i++) {
+        if (left->text[i] != '\0') {
+            fr_buf_putc(&text, left->text[i]);
+        } else {
+            fr_buf_puts(&text, replacement);
+        }
+    }
+    size_t len = text.len;
+    if (len > MOST) {
+        len = MOST;
+        while (len > 0 && ((unsigned char)text.data[len] & 0xc0) == 0x80) {
+            len--;
+        }
+    }
+    bool is_same = len == right->count && (len == 0 || memcmp(text.data, right->text, len) == 0);
+    fr_buf_done(&text);
+    return is_same;
+}
+
+/* An integer beyond 64 bits comes back with fifteen digits. */
+static bool is_wide_stored(const struct fr_json *left, const struct fr_json *right)
+{
+    char l[40], r[40];
+
+    errno = 0;
+    (void)strtoll(left->text, NULL, 10);
+    if (errno != ERANGE || !fr_json_is_integer_text(left)) {
+        return false;
+    }
+    (void)snprintf(l, sizeof(l), "%.15g", strtod(left->text, NULL));
+    (void)snprintf(r, sizeof(r), "%.15g", strtod(right->text, NULL));
+    return strcmp(l, r) == 0;
+}
+
 bool fr_json_equal_stored(const struct fr_json *left, const struct fr_json *right)
 {
+    if (left->type == FR_STRING && right->type == FR_STRING) {
+        return fr_json_compare(left, right) == 0 || is_text_stored(left, right);
+    }
     if (left->type != right->type || (left->type != FR_NUMBER && left->count != right->count)) {
         return false;
     }
     if (left->type == FR_NUMBER) {
-        if (compare_numbers(left, right) == 0) {
+        if (compare_numbers(left, right) == 0 || is_wide_stored(left, right)) {
             return true;
         }
         bool floats = !fr_json_is_integer_text(left) || !fr_json_is_integer_text(right);

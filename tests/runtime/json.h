@@ -84,7 +84,9 @@ bool fr_json_is_integral(const struct fr_json *value);
 int fr_json_compare(const struct fr_json *left, const struct fr_json *right);
 bool fr_json_equal(const struct fr_json *left, const struct fr_json *right);
 /* Equality as a destination can promise it: numbers written with fraction or exponent may also be
-   equal as doubles. */
+   equal as doubles, integers beyond 64 bits have fifteen digits, U+0000 may be U+FFFD, and strings
+   may end behind 65,535 bytes. left is what was
+   stored. */
 bool fr_json_equal_stored(const struct fr_json *left, const struct fr_json *right);
 
 /* Decimal sum of two number texts, exact. NULL when the result would need more than 200 digits. */

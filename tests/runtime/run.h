@@ -172,6 +172,10 @@ void fr_traffic_put_store(struct fr_shard *shard,
                           const char *key,
                           size_t len,
                           const struct fr_stored *stored);
+/* rebuilt.c: is it what can be made of the columns of this document? */
+bool fr_rebuilt_is(const struct fr_binding *binding,
+                   const struct fr_json *stored,
+                   const struct fr_json *loaded);
 /* Is the Loaded document right? Marks the entry. */
 enum fr_end fr_traffic_loaded(struct fr_shard *shard, const struct fr_json *loaded);
 /* The committed document of an entry of the model, or NULL. */

@@ -335,8 +335,9 @@ compare_with_model(struct fr_run *run, const struct fr_entry *entry, const struc
                          "mismatch: Loaded returned a document that is not stored: binding %u, "
                          "key %s",
                          entry->binding, key.data);
-    } else if (run->task.bindings[entry->binding].document != NULL &&
-               !fr_json_equal_stored(expected, doc)) {
+    } else if (run->task.bindings[entry->binding].document != NULL
+                   ? !fr_json_equal_stored(expected, doc)
+                   : !fr_rebuilt_is(&run->task.bindings[entry->binding], expected, doc)) {
         struct fr_buf left = {0};
         struct fr_buf right = {0};
         fr_json_put(&left, expected);
