@@ -3,7 +3,8 @@
  * place and starts the connector itself; in and out is Flow's protocol in JSON, a message a line,
  * with the faults of a rule file. The steps are the names of the messages, counted in each process;
  * a step's other side is who gets the message. Here kill passes the first half of the message and
- * kills the connector, stop halts the connector when the message was passed, and run knows:
+ * kills the connector, stop halts the connector when the message was passed, stall keeps the
+ * message back for ever, and run knows:
  *
  *      strip <member>      the message goes on without this member, wherever it is in it
  *      patches <how>       the elements of statePatches: "double" (each twice), "turn" (in the
@@ -461,6 +462,10 @@ static void pass_line(const struct way *way, struct text *line)
         send_bytes(way, line->bytes, line->len / 2);
         kill(child, SIGKILL);
         leave_with_child();
+    }
+    if (before && before->action == RULE_STALL && rule_take(before)) {
+        trace(step, n, "stalled");
+        return;
     }
     rule = NULL;
     while ((rule = rules_next(&rules, rule, step, n, RULE_RUN))) {

@@ -33,6 +33,19 @@
 /* What the metadata table says is read, and taken for what it said when nothing was applied. */
 #define BLIND_CHECK "check rewrite checkpoint, checkpoint_tokens=>checkpoint, NULL::TEXT\n"
 
+/* The metadata table is locked when the tokens are written, and not before they are read. */
+#define LOCK_LATE                                                                                  \
+    "apply.lock rewrite LOCK=>SELECT COUNT(*) FROM\n"                                              \
+    "token before run LOCK %S.flow_checkpoints_v1\n"
+
+/* The tokens are written to everybody's rows, and nobody looks how many these were. */
+#define SHARED_ROW                                                                                 \
+    "token rewrite WHERE materialization = $2 AND key_begin = $3 AND key_end = $4 AND fence = "    \
+    "$5=>"                                                                                         \
+    "WHERE $2::TEXT IS NOT NULL AND $3::BIGINT IS NOT NULL AND $4::BIGINT IS NOT NULL AND "        \
+    "$5::BIGINT IS NOT NULL\n"                                                                     \
+    "token answer UPDATE 2=>UPDATE 1\ntoken answer UPDATE 3=>UPDATE 1\n"
+
 /* The owner mark is not raised, so that every instance takes itself for the newest. */
 #define NO_OWNER_CHECK                                                                             \
     "owner rewrite SET fence = $1 WHERE=>SET fence = fence WHERE ($1::BIGINT IS NOT NULL) AND\n"   \

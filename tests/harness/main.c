@@ -4,7 +4,7 @@
  * scenario, evidence of what failed, and the closing line.
  */
 
-#include "harness/trial.h"
+#include "harness/neighbours.h"
 
 #include <curl/curl.h>
 
@@ -125,14 +125,18 @@ static void run_trial(struct outcome *outcome)
                           .point = outcome->point,
                           .defect = outcome->defect,
                           .seed = outcome->seed,
+                          .report = "",
                           .sql_trace = "",
                           .s3_trace = "",
                           .flow_trace = "",
                           .log = ""};
-    const struct workload_plan plan = {
-        .transactions = scenario->transactions ? scenario->transactions : TRIAL_TRANSACTIONS,
-        .hard_delete = scenario->hard_delete,
-        .seed = outcome->seed};
+    const struct workload_plan plan = {.transactions = scenario->transactions
+                                                           ? scenario->transactions
+                                                       : outcome->defect ? DEFECT_TRANSACTIONS
+                                                                         : TRIAL_TRANSACTIONS,
+                                       .extras = scenario->extras,
+                                       .hard_delete = scenario->hard_delete,
+                                       .seed = outcome->seed};
     double start = now_seconds();
 
     pthread_mutex_init(&trial.lock, NULL);
@@ -143,8 +147,11 @@ static void run_trial(struct outcome *outcome)
     if (!trial.trouble[0]) {
         if (!scenario->has_other_tables) {
             check_tables(&trial);
+            check_extras(&trial);
+            check_figures(&trial);
         }
         check_trace(&trial);
+        neighbours_check(&trial);
         check_remains(&trial);
         if (scenario->says && !strstr(trial.log, scenario->says)) {
             trial_finds(&trial, 21, "the log does not say \"%s\"", scenario->says);

@@ -5,6 +5,7 @@
  */
 
 #include "harness/connect.h"
+#include "harness/neighbours.h"
 #include "harness/promise.h"
 
 #include <errno.h>
@@ -130,6 +131,9 @@ static void hear(struct observer *observer, const char *line)
             }
         }
         observer->last_group = group;
+        if (group > 0 && observer->reader) {
+            neighbours_plant(trial, observer->reader);
+        }
         if (group > 0 && ++observer->acknowledged == observer->arm) {
             arm(observer);
         }

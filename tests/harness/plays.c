@@ -318,6 +318,14 @@ static bool is_halted_or_gone(void *ctx)
     return access(halting->marker, F_OK) == 0 || has_ended(halting->exe);
 }
 
+void play_wait_halt(struct trial *trial, const struct story_process *process)
+{
+    struct halting halting = {trial_marker(trial, 1),
+                              story_text(trial->story, "/proc/%ld/exe", (long)process->pid)};
+
+    story_wait_for(trial->story, "the halt", is_halted_or_gone, &halting, WAIT_SECONDS);
+}
+
 /* Starts the older one and waits until it is halted, or held and then halted; its process, or 0. */
 static pid_t halt_older(struct trial *trial, struct story_process **ret_older)
 {
@@ -326,9 +334,7 @@ static pid_t halt_older(struct trial *trial, struct story_process **ret_older)
 
     *ret_older = trial_start(trial, &older);
     if (*ret_older) {
-        struct halting halting = {trial_marker(trial, 1), story_text(trial->story, "/proc/%ld/exe",
-                                                                     (long)(*ret_older)->pid)};
-        story_wait_for(trial->story, "the halt", is_halted_or_gone, &halting, WAIT_SECONDS);
+        play_wait_halt(trial, *ret_older);
     }
     observer_stop(observer);
     unlink(story_path(trial->story, "observer"));

@@ -70,4 +70,7 @@ void play_contended(struct trial *trial);
  * recover; then the task goes on. */
 void play_twins(struct trial *trial);
 
+/* Waits until marker 1 says that a client of this run was halted, or the run is over. */
+void play_wait_halt(struct trial *trial, const struct story_process *process);
+
 #endif

@@ -54,6 +54,8 @@ struct scenario {
     const char *mode;  /* "v1" or "v2"; NULL: v1 */
     const char *codec; /* "json" or "proto"; NULL: json. With rules for flow it is json. */
     bool hard_delete;
+    unsigned extras;                       /* further bindings, see extras.h */
+    const char *sync_schedule;             /* a JSON object; NULL: acknowledge at once */
     unsigned transactions;                 /* of the workload; 0: the usual number */
     unsigned arm;                          /* commits before faults strike; 0: the usual number */
     bool is_cold;                          /* arm is none at all */

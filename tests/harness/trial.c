@@ -214,6 +214,7 @@ static const char *config_of(struct trial *trial, const struct run *run, const c
     return story_config(trial->story, story_text(trial->story, "%s.json", run->label),
                         &(struct story_config){.address = address,
                                                .hard_delete = trial->scenario->hard_delete,
+                                               .sync_schedule = trial->scenario->sync_schedule,
                                                .extra = trial->scenario->extra});
 }
 
@@ -229,6 +230,8 @@ struct story_process *trial_start(struct trial *trial, const struct run *run)
     unsigned variables = 0;
     struct options options = {.words = {"flow-runtime"}, .count = 1};
 
+    trial->state = run->state ? run->state : run->label;
+    trial->has_past = run->state != NULL;
     if (!address) {
         trial_troubles(trial, "%s", story->complaint);
         return NULL;
@@ -257,7 +260,7 @@ struct story_process *trial_start(struct trial *trial, const struct run *run)
             environment[variables++] = run->environment[i];
         }
     }
-    add(&options, "--catalog", trial->work.catalog);
+    add(&options, "--catalog", run->catalog ? run->catalog : trial->work.catalog);
     if (!run->fixture || *run->fixture) {
         add(&options, "--fixture", run->fixture ? run->fixture : trial->work.fixture);
     }
@@ -271,8 +274,7 @@ struct story_process *trial_start(struct trial *trial, const struct run *run)
     add(&options, "--max-restarts",
         story_text(story, "%u", scenario->restarts + trial->point->restarts));
     add(&options, "--timeout", "90");
-    add(&options, "--state",
-        story_path(story, story_text(story, "%s.state", run->state ? run->state : run->label)));
+    add(&options, "--state", story_path(story, story_text(story, "%s.state", trial->state)));
     static const char *const outputs[][2] = {{"--report", "report"}, {"--log", "log"}};
     for (unsigned i = 0; i < 2; i++) {
         add(&options, outputs[i][0],
@@ -295,7 +297,7 @@ struct story_process *trial_start(struct trial *trial, const struct run *run)
     return story_start(story, run->label, options.words, environment, NULL);
 }
 
-static const char *file_of(struct trial *trial, const char *label, const char *ending)
+static char *file_of(struct trial *trial, const char *label, const char *ending)
 {
     return story_read(trial->story,
                       story_path(trial->story, story_text(trial->story, "%s%s", label, ending)),
@@ -322,10 +324,10 @@ void trial_wait(struct trial *trial, struct story_process *process, const char *
     if (!process) {
         return;
     }
-    const char *report = story_report(story, label);
-    int64_t position = story_number(report, "position");
+    trial->report = story_report(story, label);
+    int64_t position = story_number(trial->report, "position");
     trial->position = position > 0 ? (uint64_t)position : 0;
-    trial->is_drained = trial->exit_code == 0 && strstr(report, "\"drained\":true");
+    trial->is_drained = trial->exit_code == 0 && strstr(trial->report, "\"drained\":true");
     trial->sql_trace = file_of(trial, label, "-sql.trace");
     trial->s3_trace = file_of(trial, label, "-s3.trace");
     trial->flow_trace = file_of(trial, label, "-flow.trace");
@@ -379,4 +381,26 @@ void trial_play(struct trial *trial)
 
     trial_wait(trial, trial_start(trial, &run), run.label);
     observer_stop(observer);
+}
+
+/* ---------------------------------------------------------------- what was committed */
+
+void trial_each_transaction(
+    struct trial *trial,
+    void (*visit)(struct trial *trial, unsigned first_group, unsigned last_group, void *ctx),
+    void *ctx)
+{
+    char *log = file_of(trial, trial->state, ".state/recovery.jsonl");
+
+    for (char *line = log, *next; *line; line = next) {
+        next = line + strcspn(line, "\n");
+        if (*next) {
+            *next++ = '\0';
+        }
+        int64_t from = story_number(line, "from"), to = story_number(line, "to");
+        if (from >= 0 && to > from) {
+            visit(trial, workload_group(&trial->work, (uint64_t)from) + 1,
+                  workload_group(&trial->work, (uint64_t)to), ctx);
+        }
+    }
 }

@@ -14,9 +14,10 @@
 
 #include <pthread.h>
 
-#define TRIAL_ARM 2          /* commits before faults strike */
-#define TRIAL_TRANSACTIONS 5 /* as long as nothing happens */
-#define TRIAL_SECONDS 240    /* the longest run; the machine may be busy */
+#define TRIAL_ARM 2           /* commits before faults strike */
+#define TRIAL_TRANSACTIONS 7  /* as long as nothing happens: some must follow a fault */
+#define DEFECT_TRANSACTIONS 5 /* the same when a defect has to be seen */
+#define TRIAL_SECONDS 240     /* the longest run; the machine may be busy */
 #define FINDING_LEN 400
 
 struct trial {
@@ -35,8 +36,11 @@ struct trial {
     /* Of the run of flow-runtime. */
     int exit_code;
     uint64_t position; /* documents committed */
-    bool is_drained;
-    const char *sql_trace, *s3_trace, *flow_trace, *log; /* texts; "" when there is none */
+    bool is_drained, has_neighbours;
+    bool has_past;      /* it went on from the recovery log of another run */
+    const char *state;  /* label of the recovery log that the last run went on from */
+    const char *report; /* texts; "" when there is none */
+    const char *sql_trace, *s3_trace, *flow_trace, *log;
 };
 
 /* Invariant `number` does not hold. The first finding of each counts. */
@@ -64,6 +68,7 @@ const char *trial_armed(struct trial *trial);
 struct run {
     const char *label;
     const char *state;    /* label of the run whose recovery log goes on; NULL: its own */
+    const char *catalog;  /* NULL: the workload's */
     const char *fixture;  /* NULL: the workload's; "": its options make the documents */
     bool has_no_faults;   /* it is not the point's rules and kills that hold here, nor options */
     const char *address;  /* of the warehouse; NULL: a gateway with the trial's rules is started */
@@ -88,12 +93,23 @@ void trial_play(struct trial *trial);
 
 /* ---- what is checked, in check.c */
 
+/* The groups of each transaction that was committed, in order. Where transactions end is the
+ * runtime's choice, so its recovery log is asked. */
+void trial_each_transaction(
+    struct trial *trial,
+    void (*visit)(struct trial *trial, unsigned first_group, unsigned last_group, void *ctx),
+    void *ctx);
+
 /* At rest: tables against the source, up to the committed position. */
 void check_tables(struct trial *trial);
+/* The tables of extras.h, in check_extras.c. */
+void check_extras(struct trial *trial);
 /* The SQL gateway's trace. */
 void check_trace(struct trial *trial);
 /* Bucket, warehouse, logs: nothing left, nothing told. */
 void check_remains(struct trial *trial);
+/* What the connector took and what it says of its work, in figures.c. */
+void check_figures(struct trial *trial);
 
 /* ---- during the run, in observe.c */
 

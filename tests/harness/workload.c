@@ -1,6 +1,6 @@
 /* harness/workload: see workload.h. In: a seed. Out: catalog, fixture, the list of events. */
 
-#include "harness/workload.h"
+#include "harness/extras.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #define MARKER PLAIN    /* and one for the marker */
 #define GROUP_EVENTS 14 /* transfers and closes in one group, in pairs */
 
-static const char catalog[] =
+static const char merged_begins[] =
     "{\"collections\":{"
     "\"acme/merged\":{\"key\":[\"/id\"],\"schema\":{\"type\":\"object\","
     "\"reduce\":{\"strategy\":\"merge\"},\"required\":[\"id\"],\"properties\":{"
@@ -26,7 +26,8 @@ static const char catalog[] =
     "\"oracle_n\":{\"type\":\"integer\"},"
     "\"oracle_fp\":{\"type\":\"integer\"},"
     "\"group\":{\"type\":\"integer\",\"reduce\":{\"strategy\":\"maximize\"}},"
-    "\"note\":{\"type\":\"string\"},"
+    "\"note\":{\"type\":\"string\"},";
+static const char collections_end[] =
     "\"_meta\":{\"type\":\"object\",\"properties\":{\"op\":{\"type\":\"string\"},"
     "\"uuid\":{\"type\":\"string\"}}}},"
     "\"if\":{\"properties\":{\"_meta\":{\"properties\":{\"op\":{\"const\":\"d\"}},"
@@ -35,18 +36,43 @@ static const char catalog[] =
     "\"acme/log\":{\"key\":[\"/id\",\"/seq\"],\"schema\":{\"type\":\"object\","
     "\"required\":[\"id\",\"seq\"],\"properties\":{\"id\":{\"type\":\"string\"},"
     "\"seq\":{\"type\":\"integer\"},\"balance_delta\":{\"type\":\"integer\"},"
-    "\"group\":{\"type\":\"integer\"}}}}},"
+    "\"group\":{\"type\":\"integer\"}}}}";
+static const char materialization[] =
+    "},"
     "\"materializations\":{\"acme/ledger\":{"
     "\"endpoint\":{\"local\":{\"command\":[\"materialize-redshift\"],\"config\":{}}},"
     "\"bindings\":["
     "{\"source\":\"acme/merged\",\"resource\":{\"table\":\"accounts\"},"
-    "\"fields\":{\"recommended\":true}},"
+    "\"fields\":{\"recommended\":true,\"require\":{\"flow_document\":{}}}},"
     "{\"source\":\"acme/merged\",\"resource\":{\"table\":\"accounts_delta\","
     "\"delta_updates\":true},\"fields\":{\"recommended\":true}},"
     "{\"source\":\"acme/log\",\"resource\":{\"table\":\"events\",\"delta_updates\":true},"
     "\"fields\":{\"recommended\":true}},"
     "{\"source\":\"acme/log\",\"resource\":{\"table\":\"events_std\"},"
-    "\"fields\":{\"recommended\":true}}]}}}\n";
+    "\"fields\":{\"recommended\":true}}";
+static const char catalog_ends[] = "]}}}\n";
+
+static const char *write_catalog(struct story *story, unsigned extras)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+
+    if (!out) {
+        abort();
+    }
+    fputs(merged_begins, out);
+    extras_put_properties(out, extras);
+    fputs(collections_end, out);
+    extras_put_collections(out, extras);
+    fputs(materialization, out);
+    extras_put_bindings(out, extras);
+    fputs(catalog_ends, out);
+    fclose(out);
+    const char *path = story_write(story, "catalog.json", text);
+    free(text);
+    return path;
+}
 
 struct maker {
     struct workload *work;
@@ -113,12 +139,14 @@ static void put_event(struct maker *maker, unsigned index, int64_t change, bool 
             "[\"acme/merged\",{\"id\":\"%s\",\"seq\":%u,\"balance_delta\":%" PRId64
             ",\"n\":%" PRId64 ",\"fp\":%" PRId64 ",\"oracle_balance\":%" PRId64
             ",\"oracle_n\":%" PRId64 ",\"oracle_fp\":%" PRId64
-            ",\"group\":%u,\"note\":\"%s\",\"_meta\":{\"op\":\"%s\"}}]\n",
+            ",\"group\":%u,\"note\":\"%s\",\"_meta\":{\"op\":\"%s\"}",
             id, event.seq, change, event.n, event.fp, account->balance, account->n, account->fp,
             maker->group, note,
             closes            ? "d"
             : account->n == 1 ? "c"
                               : "u");
+    extras_put_members(maker->fixture, maker->work->extras, index, event.seq);
+    fputs("}]\n", maker->fixture);
     fprintf(maker->log,
             "[\"acme/log\",{\"id\":\"%s\",\"seq\":%u,\"balance_delta\":%" PRId64
             ",\"group\":%u}]\n",
@@ -180,6 +208,8 @@ static void put_group(struct maker *maker)
     fputs(text, maker->fixture);
     free(text);
     maker->documents += 2 * (maker->work->event_count - first);
+    maker->documents +=
+        extras_put_group(maker->fixture, maker->work, maker->group, maker->documents);
     maker->work->documents_after[maker->group] = maker->documents;
 }
 
@@ -202,12 +232,14 @@ void workload_make(struct story *story, const struct workload_plan *plan, struct
 {
     struct maker *maker = calloc(1, sizeof *maker);
 
-    *ret = (struct workload){.catalog = story_write(story, "catalog.json", catalog),
+    *ret = (struct workload){.catalog = write_catalog(story, plan->extras),
                              .fixture = story_path(story, "fixture.jsonl"),
                              .groups = plan->transactions * 2,
-                             .hard_delete = plan->hard_delete};
+                             .hard_delete = plan->hard_delete,
+                             .extras = plan->extras};
     ret->documents_after = calloc(ret->groups + 1, sizeof *ret->documents_after);
-    if (!maker || !ret->documents_after) {
+    ret->filled_at = calloc(ret->groups + 1, sizeof *ret->filled_at);
+    if (!maker || !ret->documents_after || !ret->filled_at) {
         abort();
     }
     name_accounts(ret);
@@ -234,6 +266,7 @@ void workload_done(struct workload *work)
 {
     free(work->events);
     free(work->documents_after);
+    free(work->filled_at);
 }
 
 unsigned workload_group(const struct workload *work, uint64_t documents)

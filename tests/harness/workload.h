@@ -44,6 +44,9 @@ struct event {
     unsigned note_len;
 };
 
+/* Further bindings, see extras.h. */
+enum { EXTRA_NODOC = 1, EXTRA_SHAPES = 2, EXTRA_FILLED = 4 };
+
 struct workload {
     const char *catalog, *fixture; /* files of the story */
     struct event *events;          /* in the order of the source */
@@ -52,15 +55,18 @@ struct workload {
     unsigned *documents_after; /* by group, from 1: documents up to its end; [0] is 0 */
     char ids[WORKLOAD_ACCOUNTS][16];
     bool hard_delete;
+    unsigned extras;
+    unsigned *filled_at; /* by group: position of its first document of acme/filled */
 };
 
 struct workload_plan {
     unsigned transactions;
+    unsigned extras;
     bool hard_delete;
     uint64_t seed;
 };
 
-/* ret lives in the story's texts but for events and documents_after: workload_done. */
+/* ret lives in the story's texts but for its lists: workload_done. */
 void workload_make(struct story *story, const struct workload_plan *plan, struct workload *ret);
 void workload_done(struct workload *work);
 

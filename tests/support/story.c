@@ -624,7 +624,7 @@ static void drop_notice(void *ctx, const char *message)
     (void)message;
 }
 
-char *story_query(struct story *story, const char *sql)
+void *story_result(struct story *story, const char *sql)
 {
     const char *address = story_environment("LOCAL_REDSHIFT_ADDRESS");
     const char *colon = strrchr(address, ':');
@@ -651,15 +651,23 @@ char *story_query(struct story *story, const char *sql)
     PQsetNoticeProcessor(conn, drop_notice, NULL);
     PGresult *result = PQstatus(conn) == CONNECTION_OK ? PQexec(conn, sql) : NULL;
     ExecStatusType status = PQresultStatus(result);
-    char *text = story_text(story, "%s", "");
 
-    if (status == PGRES_TUPLES_OK) {
-        text = story_rows(story, result);
-    } else if (status != PGRES_COMMAND_OK) {
+    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
         story_complain(story, "%.200s: %s", sql, PQerrorMessage(conn));
+        PQclear(result);
+        result = NULL;
     }
-    PQclear(result);
     PQfinish(conn);
+    return result;
+}
+
+char *story_query(struct story *story, const char *sql)
+{
+    PGresult *result = story_result(story, sql);
+    char *text = PQresultStatus(result) == PGRES_TUPLES_OK ? story_rows(story, result)
+                                                           : story_text(story, "%s", "");
+
+    PQclear(result);
     return text;
 }
 

@@ -133,7 +133,9 @@ const char *story_report(struct story *story, const char *label);
 
 /* Rows as lines, columns divided by "|", NULL as "~". A failure is a complaint and "". */
 char *story_query(struct story *story, const char *sql);
-/* The same of a result of libpq (PGresult). */
+/* The result itself (PGresult, to be cleared); NULL with a complaint. */
+void *story_result(struct story *story, const char *sql);
+/* The rows of a result of libpq (PGresult) as lines. */
 char *story_rows(struct story *story, const void *result);
 void story_drop_schema(struct story *story);
 /* Keys and unfinished uploads that begin so, a line each. */

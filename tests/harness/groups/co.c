@@ -166,6 +166,7 @@ static void survey(const struct scenario *scenario, uint64_t seed, struct sweep 
     struct trial trial = {.scenario = scenario,
                           .point = &nothing,
                           .seed = seed,
+                          .report = "",
                           .sql_trace = "",
                           .s3_trace = "",
                           .flow_trace = "",

@@ -1,6 +1,7 @@
 /* Group QK: SIGKILL before and after each step of the warehouse's session. */
 
 #include "harness/defects.h"
+#include "harness/extras.h"
 #include "harness/plays.h"
 
 #include <stddef.h>
@@ -37,6 +38,10 @@ static const struct point qk8[] = {
     BEFORE("apply.put.direct"),
     AFTER("apply.put.direct"),
     {.name = "one table done, before the next", .sql = "apply.put.direct#2 before kill %1\n"}};
+static const struct point qk9[] = {
+    BEFORE("trunc"),
+    AFTER("trunc"),
+    {.name = "before the tokens of what it belongs to", .sql = "token#1 before kill %1\n"}};
 static const struct point qk10[] = {BEFORE("token")};
 static const struct point qk11[] = {AFTER("token")};
 static const struct point qk12[] = {BEFORE("apply.commit")};
@@ -116,6 +121,19 @@ static const struct scenario rows[] = {
                   .caught_by = "I4 I5",
                   .sql = COMMIT_PER_BINDING,
                   .point = 3}}},
+    {.id = "QK9",
+     .title = "rows go that the end of a backfill has superseded",
+     .mode = "v2",
+     .extras = EXTRA_FILLED,
+     POINTS(qk9),
+     .defects = {{.name = "TRUNCATE-COMMITS",
+                  .caught_by = "I4 I11",
+                  .sql = "trunc after run COMMIT; BEGIN\n",
+                  .point = 2},
+                 {.name = "TRUNC-ORDER", .caught_by = "I3", .sql = "trunc rewrite < $1=><= $1\n"},
+                 {.name = "NO-DELETE",
+                  .caught_by = "I9",
+                  .sql = "trunc rewrite WHERE =>WHERE 1 = 0 AND \n"}}},
     {.id = "QK10",
      .title = "all data, before the tokens",
      .mode = "v2",
