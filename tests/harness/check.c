@@ -483,6 +483,18 @@ static void check_secrets(struct trial *trial, const char *name)
     }
 }
 
+static const char *left_in_bucket(struct trial *trial)
+{
+    return story_bucket(trial->story, story_text(trial->story, "%s/", trial->story->prefix));
+}
+
+/* Did a connector die, or end by itself and was started again? */
+static bool had_successors(const struct trial *trial)
+{
+    return trial->has_past || story_number(trial->report, "kills") > 0 ||
+           story_number(trial->report, "restarts") > 0;
+}
+
 void check_remains(struct trial *trial)
 {
     struct story *story = trial->story;
@@ -491,7 +503,11 @@ void check_remains(struct trial *trial)
         trial_finds(trial, 19, "%s", story->complaint);
         story->complaint[0] = '\0';
     }
-    const char *left = story_bucket(story, story_text(story, "%s/", story->prefix));
+    const char *left = left_in_bucket(trial);
+    if (left[0] && !trial->defect && had_successors(trial)) {
+        trial_open_again(trial, "collecting");
+        left = left_in_bucket(trial);
+    }
     if (!story_is_well(story)) {
         trial_troubles(trial, "%s", story->complaint);
         story->complaint[0] = '\0';

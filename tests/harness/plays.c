@@ -368,23 +368,10 @@ static char *tables_of(struct trial *trial)
                                   s, s, s, s));
 }
 
-/* Opens once more, so that what a zombie left is swept; unless the defect is that it is not. */
-static void sweep(struct trial *trial)
-{
-    const struct run last = {.label = "last",
-                             .state = "newer",
-                             .has_no_faults = true,
-                             .s3 = trial->defect ? trial->defect->s3 : NULL};
-
-    if (trial_end(trial, trial_start(trial, &last)) != 0) {
-        trial_finds(trial, 22, "the run that sweeps failed");
-    }
-}
-
 /* The older instance went on and has ended. */
 static void expect_unchanged(struct trial *trial, const char *before)
 {
-    sweep(trial);
+    trial_open_again(trial, "last");
     if (strcmp(before, tables_of(trial)) != 0) {
         trial_finds(trial, 4, "the tables changed when the older instance went on");
     }
@@ -512,7 +499,7 @@ void play_amid(struct trial *trial)
     story_wait_for(trial->story, "the end of the older process", has_ended, exe, WAIT_SECONDS);
     if (is_going_well(trial)) {
         finish(trial, "newer");
-        sweep(trial);
+        trial_open_again(trial, "last");
     }
 }
 

@@ -91,6 +91,10 @@ void trial_count_faults(struct trial *trial);
 /* The usual course: one run to its end. */
 void trial_play(struct trial *trial);
 
+/* Opens once more, so that what a dead instance sent to the bucket behind its successor's list is
+ * swept; not where the defect is that nothing is. A label for each call. */
+void trial_open_again(struct trial *trial, const char *label);
+
 /* ---- what is checked, in check.c */
 
 /* The groups of each transaction that was committed, in order. Where transactions end is the
