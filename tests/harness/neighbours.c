@@ -11,11 +11,11 @@
 
 #define TEXT "not yours"
 
-/* Of another task with the same path: its prefix is the hash of its name. The process that made it
- * started before every other one. */
+/* Of another task with the same path: its prefix is the hash of its name, and stands behind the
+ * ledger's in a list. The process that made it started before every other one. */
 static const char *const objects[] = {
     "notes.txt",
-    "0123456789abcdef/00000000-ffffffff/000000000001-0b5f2ac4-71d3-4a30-9c14-6c7a6f5f8a11/"
+    "fedcba9876543210/00000000-ffffffff/000000000001-0b5f2ac4-71d3-4a30-9c14-6c7a6f5f8a11/"
     "r000000-b0000-store-0000.json.gz"};
 
 #define OBJECTS (sizeof objects / sizeof *objects)
