@@ -1,6 +1,6 @@
 /*
- * A task with a thousand tables: each transaction has a row for every one of them, then one row for
- * the last. Slow because of PostgreSQL and the bucket, who are asked several thousand things.
+ * A task with a thousand tables: a transaction with a row for every one of them, then one for some.
+ * Slow because of PostgreSQL and the bucket, who are asked several thousand things.
  */
 
 #include <setjmp.h>
@@ -23,9 +23,11 @@
 
 #ifdef SANITIZED /* shadow memory is no measure of the product: only that it works */
 #define BINDINGS 150
+#define SOME 10
 #define LIMIT_KIB INT64_MAX
 #else
 #define BINDINGS 1000
+#define SOME 50 /* of these: the last ones, of a collection of their own */
 #define LIMIT_KIB (256 * 1024)
 #endif
 
@@ -34,7 +36,6 @@ static const char collection[] =
     "\"properties\":{\"id\":{\"type\":\"integer\"},\"n\":{\"type\":\"integer\",\"reduce\":"
     "{\"strategy\":\"sum\"}}},\"reduce\":{\"strategy\":\"merge\"}}}";
 
-/* All tables but the last are of one collection, the last has one of its own. */
 static const char *write_catalog(struct story *story)
 {
     const char *path = story_path(story, "catalog.json");
@@ -42,9 +43,9 @@ static const char *write_catalog(struct story *story)
 
     assert_non_null(out);
     fputs("{\"collections\":{", out);
-    fprintf(out, collection, "all");
+    fprintf(out, collection, "most");
     fputc(',', out);
-    fprintf(out, collection, "last");
+    fprintf(out, collection, "some");
     fputs("},\"materializations\":{\"acme/warehouse\":{\"endpoint\":{\"local\":{\"command\":"
           "[\"materialize-redshift\"],\"config\":{}}},\"bindings\":[",
           out);
@@ -52,7 +53,7 @@ static const char *write_catalog(struct story *story)
         fprintf(out,
                 "%s{\"source\":\"acme/%s\",\"resource\":{\"table\":\"t%u\"},\"fields\":"
                 "{\"recommended\":true}}",
-                i ? "," : "", i + 1 < BINDINGS ? "all" : "last", i);
+                i ? "," : "", i + SOME < BINDINGS ? "most" : "some", i);
     }
     fputs("]}}}\n", out);
     assert_int_equal(fclose(out), 0);
@@ -80,11 +81,10 @@ static const char *sums(struct story *story)
 static void a_thousand_tables_take_part_in_a_transaction(void **state)
 {
     static const char *const options[] = {"--same-boundaries", "--timeout", "600", NULL};
-    static const char documents[] = "[\"acme/all\",{\"id\":1,\"n\":1}]\n"
-                                    "[\"acme/last\",{\"id\":1,\"n\":5}]\n{\"commit\":true}\n"
-                                    "[\"acme/all\",{\"id\":1,\"n\":10}]\n"
-                                    "[\"acme/all\",{\"id\":2,\"n\":100}]\n{\"commit\":true}\n"
-                                    "[\"acme/last\",{\"id\":1,\"n\":50}]\n{\"commit\":true}\n";
+    static const char documents[] = "[\"acme/most\",{\"id\":1,\"n\":1}]\n"
+                                    "[\"acme/some\",{\"id\":1,\"n\":5}]\n{\"commit\":true}\n"
+                                    "[\"acme/some\",{\"id\":1,\"n\":50}]\n"
+                                    "[\"acme/some\",{\"id\":2,\"n\":100}]\n{\"commit\":true}\n";
     struct story *story = story_begin("a thousand tables");
     const struct story_drive drive = {
         .label = "runtime",
@@ -105,7 +105,7 @@ static void a_thousand_tables_take_part_in_a_transaction(void **state)
             story_complain(story, "the connector needed %lld KiB", (long long)peak);
         }
         story_same(story, "rows, sum, tables",
-                   story_text(story, "1|55|1\n2|111|%u\n", BINDINGS - 1), sums(story));
+                   story_text(story, "1|1|%u\n2|155|%u\n", BINDINGS - SOME, SOME), sums(story));
         story_bucket_is_empty(story);
     }
     story_end(story);
