@@ -199,10 +199,11 @@ static void a_column_is_widened_while_rows_are_staged(void **state)
         expect_in_log(&run, "widened a column ahead of its rows");
         expect_rows(&run, VERY_LONG_COUNT);
         /* before the first statement of the apply, and not again there */
-        const char *widen = strstr(trace_of(&run), "\"step\":\"widen\",\"n\":1");
-        const char *copy = strstr(trace_of(&run), "\"step\":\"put.direct\"");
-        if (story_is_well(story) && (!widen || !copy || widen > copy ||
-                                     strstr(trace_of(&run), "\"step\":\"widen\",\"n\":2"))) {
+        const char *trace = trace_of(&run);
+        const char *widen = strstr(trace, "\"step\":\"widen\",\"n\":1");
+        const char *copy = strstr(trace, "\"step\":\"put.direct\"");
+        if (story_is_well(story) &&
+            (!widen || !copy || widen > copy || strstr(trace, "\"step\":\"widen\",\"n\":2"))) {
             story_complain(story, "not widened once, before the rows are copied");
         }
     }
