@@ -13,15 +13,7 @@
 
 #include "support/story.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
-#ifdef SANITIZED /* shadow memory is no measure of the product: only that it works */
+#if STORY_SANITIZED /* only that it works */
 #define BINDINGS 150
 #define SOME 10
 #define LIMIT_KIB INT64_MAX

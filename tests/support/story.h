@@ -22,6 +22,19 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Under the address sanitizer a process's memory is mostly the sanitizer's, and no measure of the
+ * product. */
+#if defined(__SANITIZE_ADDRESS__)
+#define STORY_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define STORY_SANITIZED 1
+#endif
+#endif
+#ifndef STORY_SANITIZED
+#define STORY_SANITIZED 0
+#endif
+
 struct story_process {
     pid_t pid; /* 0: none, or it has ended and was waited for */
     int status;
