@@ -246,6 +246,12 @@ static bool may_retry(void *ctx)
     return self->txn->loaded_count == 0 && !self->is_answered;
 }
 
+static bool was_answered(void *ctx)
+{
+    const struct load_op *self = ctx;
+    return self->is_answered;
+}
+
 static struct names copied_files(void *ctx, unsigned binding)
 {
     const struct load_op *self = ctx;
@@ -264,6 +270,7 @@ static void start_attempt(struct load_op *self)
         .on_result = take_result,
         .prepare = prepare,
         .may_retry = may_retry,
+        .was_applied = was_answered,
         .copied_files = copied_files,
         .retry_message = "looking up documents failed, trying again",
         .retry = FIGURE_RETRY_lookup,
